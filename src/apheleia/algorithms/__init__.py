@@ -1,0 +1,36 @@
+"""Algorithms: one `solve`, the steps behind it, and what they prove."""
+
+from apheleia.algorithms.accelerated_gradient import AcceleratedGradient
+from apheleia.algorithms.admm import ADMM
+from apheleia.algorithms.algorithm import Algorithm, State
+from apheleia.algorithms.certify import duality_gap
+from apheleia.algorithms.chambolle_pock import ChambollePock
+from apheleia.algorithms.choose import ALGORITHMS, choose
+from apheleia.algorithms.condat_vu import CondatVu
+from apheleia.algorithms.conjugate_gradient import ConjugateGradient
+from apheleia.algorithms.differentiate import Truncated, Unrolled
+from apheleia.algorithms.fista import FISTA
+from apheleia.algorithms.gradient import Gradient
+from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
+from apheleia.algorithms.proximal_gradient import ProximalGradient
+from apheleia.algorithms.solve import solve
+
+__all__ = [
+    "ADMM",
+    "ALGORITHMS",
+    "FISTA",
+    "AcceleratedGradient",
+    "Algorithm",
+    "ChambollePock",
+    "CondatVu",
+    "ConjugateGradient",
+    "Gradient",
+    "HalfQuadraticSplitting",
+    "ProximalGradient",
+    "State",
+    "Truncated",
+    "Unrolled",
+    "choose",
+    "duality_gap",
+    "solve",
+]

@@ -1,0 +1,115 @@
+"""ADMM: a linear system in x, a proximal map a term, and multipliers that bind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import final
+
+import torch
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import Algorithm, State
+from apheleia.algorithms.optimality import Reference, optimality_residual, reference
+from apheleia.algorithms.quadratic_update import all_terms, is_closed_form, quadratic_obstacle, quadratic_update
+from apheleia.algorithms.step_sizes import REBALANCE_AT
+from apheleia.core.certificate import Certificate
+from apheleia.core.space import per_sample
+from apheleia.problem import Problem
+
+__all__ = ["ADMM"]
+
+_SOURCE = "Eckstein and Bertsekas 1992, doi:10.1007/BF01581204; Boyd et al. 2011, doi:10.1561/2200000016"
+
+
+@dataclass(frozen=True, eq=False)
+class _State(State):
+    """The point and its duals, the split variables z_i, all the multipliers, and the penalty.
+
+    `duals` holds the multipliers of the terms alone; `multipliers` also that of the proximable part.
+    """
+
+    splits: tuple[Tensor, ...]
+    multipliers: tuple[Tensor, ...]
+    penalty: Tensor
+    origin: Tensor
+    scale: Reference
+
+
+@final
+class ADMM(Algorithm):
+    """x = argmin f + penalty/2 sum |K_i x - z_i + p_i/penalty|^2; z_i = prox_{h_i}(K_i x + p_i/penalty); p_i += penalty (K_i x - z_i).
+
+    Parameters
+    ----------
+    penalty : float, optional
+        The augmented Lagrangian's weight, above zero; balanced against the course of the run by default.
+
+    Notes
+    -----
+    Certificate: convergence is proved where the x-update has a closed form; where it is a linear system solved by conjugate
+    gradients, to a tolerance that falls as 1 / k^2, the sum of the errors is not bounded by numbers that are known: estimated.
+    Source: S. Boyd et al., Foundations and Trends in Machine Learning 3 (2011), doi:10.1561/2200000016.
+    """
+
+    requires = "quadratic smooth parts, and proximable parts or terms (h, K)"
+
+    def __init__(self, penalty: float | None = None) -> None:
+        super().__init__()
+        self.penalty = penalty
+
+    def obstacle(self, problem: Problem) -> str | None:
+        return quadratic_obstacle(problem) if problem.is_convex else "needs a convex objective"
+
+    def init(self, problem: Problem, x0: Tensor) -> _State:
+        terms, batch = all_terms(problem), problem.space.batch_shape(x0)
+        splits = tuple(K._forward(x0) for _, K in terms)
+        zeros = tuple(torch.zeros_like(z) for z in splits)
+        shape = tuple(x0.shape[x0.ndim - problem.space.rank :])
+        # the penalty that gives both halves of the linear system one size, until the run says better
+        guess = 0.1 * problem.smoothness(shape).value if problem.smooth else torch.ones(())
+        load = sum((K.norm(shape).value ** 2 for _, K in terms), torch.zeros(()))
+        value = guess / torch.where(load > 0, load, 1.0) if self.penalty is None else torch.as_tensor(self.penalty)
+        penalty = value.to(device=x0.device, dtype=x0.real.dtype).expand(batch)
+        own = len(terms) - len(problem.split_terms)
+        return _State(0, x0, zeros[own:], splits, zeros, penalty, x0, reference(problem, x0))
+
+    def step(self, problem: Problem, state: _State) -> _State:
+        terms = all_terms(problem)
+        scaled = tuple(
+            p / per_sample(state.penalty, p, h.space.rank) for (h, _), p in zip(terms, state.multipliers, strict=True)
+        )
+        targets = tuple(z - u for z, u in zip(state.splits, scaled, strict=True))
+        x = quadratic_update(problem, state.x, targets, state.penalty, tol=1e-2 / (state.k + 1) ** 2)
+        images = tuple(K._forward(x) for _, K in terms)
+        splits = tuple(
+            h._prox(image + u, 1 / state.penalty) for (h, _), image, u in zip(terms, images, scaled, strict=True)
+        )
+        multipliers = tuple(
+            p + per_sample(state.penalty, p, h.space.rank) * (image - z)
+            for (h, _), p, image, z in zip(terms, state.multipliers, images, splits, strict=True)
+        )
+        own = len(terms) - len(problem.split_terms)
+        # with a constraint on x itself, its split variable is the point that satisfies it
+        point = splits[0] if own and is_closed_form(problem) else x
+        new = replace(state, k=state.k + 1, x=point, duals=multipliers[own:], splits=splits, multipliers=multipliers)
+        if self.penalty is not None or new.k not in REBALANCE_AT:
+            return new
+        moved = reduce(
+            torch.add, [h.space.norm(z - K._forward(state.origin)) ** 2 for (h, K), z in zip(terms, splits, strict=True)]
+        )
+        dual = reduce(torch.add, [h.space.norm(p) ** 2 for (h, _), p in zip(terms, multipliers, strict=True)])
+        known = (moved > 0) & (dual > 0)
+        balanced = (torch.where(known, dual, 1.0) / torch.where(known, moved, 1.0)).sqrt()
+        return replace(new, penalty=torch.where(known, balanced, state.penalty))
+
+    def residual(self, problem: Problem, state: _State) -> Tensor:
+        steps = tuple(state.penalty for _ in problem.split_terms)
+        return optimality_residual(problem, state.x, state.duals, 1 / state.penalty, steps, state.scale)
+
+    def certify(self, problem: Problem, state: _State) -> tuple[Certificate, ...]:
+        if is_closed_form(problem):
+            why = "convex objective, closed-form updates; the penalty changes finitely often"
+            return (Certificate("convergence", "proved", None, why, _SOURCE),)
+        why = "convex objective; the linear system is solved by iterations to a tolerance falling as 1 / k^2"
+        return (Certificate("convergence", "estimated", None, why, _SOURCE),)

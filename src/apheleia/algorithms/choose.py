@@ -1,0 +1,67 @@
+"""Which algorithm for which problem, from the problem's structure alone."""
+
+from __future__ import annotations
+
+from apheleia.algorithms.accelerated_gradient import AcceleratedGradient
+from apheleia.algorithms.admm import ADMM
+from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.chambolle_pock import ChambollePock
+from apheleia.algorithms.condat_vu import CondatVu
+from apheleia.algorithms.conjugate_gradient import ConjugateGradient
+from apheleia.algorithms.fista import FISTA
+from apheleia.algorithms.gradient import Gradient
+from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
+from apheleia.algorithms.proximal_gradient import ProximalGradient
+from apheleia.problem import Problem
+
+__all__ = ["ALGORITHMS", "alternatives", "choose"]
+
+ALGORITHMS: tuple[type[Algorithm], ...] = (
+    ConjugateGradient,
+    Gradient,
+    AcceleratedGradient,
+    FISTA,
+    ProximalGradient,
+    ChambollePock,
+    CondatVu,
+    ADMM,
+    HalfQuadraticSplitting,
+)
+"""All algorithms, the more specific first."""
+
+
+def choose(problem: Problem) -> tuple[Algorithm, str]:
+    """Return the algorithm for a problem, and why.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+
+    Returns
+    -------
+    Algorithm, str
+        With its steps chosen by the library, and the reason in words.
+    """
+    if not problem.split_terms and problem.simple is None:
+        if all(part.is_quadratic for part in problem.smooth):
+            return ConjugateGradient(), "the objective is quadratic"
+        return Gradient(), "the objective is smooth"
+    if not problem.split_terms:
+        if not problem.is_convex:
+            return ProximalGradient(), "smooth plus proximable, not convex: the line search guards every step"
+        if problem.smooth:
+            return FISTA(), "smooth plus a part with an exact proximal map"
+        return ProximalGradient(), "one proximable part"
+    if ChambollePock().obstacle(problem) is None:
+        own = [*problem.smooth, *([] if problem.simple is None else [problem.simple])]
+        which = f"{own[0].name} has a closed-form proximal map" if own else "no part acts on x itself"
+        return ChambollePock(), f"terms h(K x), and {which}"
+    return CondatVu(), "terms h(K x) with a gradient or a proximal map on x"
+
+
+def alternatives(problem: Problem) -> tuple[str, ...]:
+    """Return the names of the algorithms that can solve a problem, the chosen one first, at most three."""
+    chosen = type(choose(problem)[0]).__name__
+    rest = [kind.__name__ for kind in ALGORITHMS if kind().obstacle(problem) is None and kind.__name__ != chosen]
+    return (chosen, *rest)[:3]

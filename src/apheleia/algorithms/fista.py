@@ -1,0 +1,62 @@
+"""FISTA: accelerated proximal gradient with restart."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from apheleia.algorithms.accelerated import AcceleratedState, accelerated_certificates, accelerated_init, accelerated_step
+from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.optimality import optimality_residual
+from apheleia.algorithms.proximal_gradient import proximal_obstacle, proximal_part
+from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError
+from apheleia.problem import Problem
+
+__all__ = ["FISTA"]
+
+
+@final
+class FISTA(Algorithm):
+    """x+ = prox_g(z - grad f(z) / L, 1 / L) at the extrapolated point z, with momentum that restarts where it points uphill.
+
+    Parameters
+    ----------
+    step : float, optional
+        A step other than 1 / L; convergence is proved only up to 1 / L.
+
+    Raises
+    ------
+    ArgumentError
+        If the step is not above zero.
+
+    Notes
+    -----
+    Certificate: convergence and the rate O(1 / j^2) since the last restart, proved for convex parts with a safe L and an
+    exact proximal map.
+    Source: A. Beck, M. Teboulle, SIAM Journal on Imaging Sciences 2 (2009), doi:10.1137/080716542.
+    """
+
+    requires = "smooth parts and one proximable part"
+
+    def __init__(self, step: float | None = None) -> None:
+        super().__init__()
+        if step is not None and not step > 0:
+            raise ArgumentError(f"FISTA: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
+        self.fixed_step = step
+
+    def obstacle(self, problem: Problem) -> str | None:
+        return proximal_obstacle(problem)
+
+    def init(self, problem: Problem, x0: Tensor) -> AcceleratedState:
+        return accelerated_init(problem, x0, self.fixed_step)
+
+    def step(self, problem: Problem, state: AcceleratedState) -> AcceleratedState:
+        return accelerated_step(problem, state, proximal_part(problem))
+
+    def residual(self, problem: Problem, state: AcceleratedState) -> Tensor:
+        return optimality_residual(problem, state.x, (), state.step, (), state.scale, proximal_part(problem))
+
+    def certify(self, problem: Problem, state: AcceleratedState) -> tuple[Certificate, ...]:
+        return accelerated_certificates(problem, state, proximal_part(problem), self.fixed_step)

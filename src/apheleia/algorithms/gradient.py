@@ -1,0 +1,88 @@
+"""Gradient descent with Barzilai-Borwein steps and a non-monotone line search."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.optimality import optimality_residual
+from apheleia.algorithms.spectral import SpectralState, spectral_init, spectral_step
+from apheleia.core.bound import Bound
+from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError
+from apheleia.problem import Problem
+
+__all__ = ["Gradient", "descent_certificate"]
+
+_SOURCE = "Grippo, Lampariello, Lucidi 1986, doi:10.1137/0723046; Raydan 1997, doi:10.1137/S1052623494266365"
+
+
+@final
+class Gradient(Algorithm):
+    """x+ = x - step * grad f(x), the step by Barzilai-Borwein, accepted by a non-monotone line search.
+
+    Parameters
+    ----------
+    step : float, optional
+        A fixed step without a line search; convergence is then proved only below 2 / L.
+
+    Raises
+    ------
+    ArgumentError
+        If the step is not above zero.
+
+    Notes
+    -----
+    Certificate: with the line search, every cluster point is stationary, and for a convex objective a minimiser: proved,
+    whatever the bound of L. With a fixed step: proved where step < 2 / L with a safe bound of L and a convex objective.
+    Source: M. Raydan, SIAM Journal on Optimization 7 (1997), doi:10.1137/S1052623494266365.
+    """
+
+    requires = "smooth parts only"
+
+    def __init__(self, step: float | None = None) -> None:
+        super().__init__()
+        if step is not None and not step > 0:
+            raise ArgumentError(f"Gradient: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
+        self.fixed_step = step
+
+    def obstacle(self, problem: Problem) -> str | None:
+        if problem.non_smooth or problem.split_terms:
+            names = [p.name for p in problem.non_smooth] + [h.name for h, _ in problem.terms if not h.is_smooth]
+            return f"needs a smooth objective; {', '.join(names)} is not"
+        return None
+
+    def init(self, problem: Problem, x0: Tensor) -> SpectralState:
+        return spectral_init(problem, x0, None, self.fixed_step)
+
+    def step(self, problem: Problem, state: SpectralState) -> SpectralState:
+        return spectral_step(problem, state, None, self.fixed_step is not None)
+
+    def residual(self, problem: Problem, state: SpectralState) -> Tensor:
+        return optimality_residual(problem, state.x, (), state.safe, (), state.scale)
+
+    def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
+        if self.fixed_step is None:
+            goal = "to a minimiser" if problem.is_convex else "to a stationary point"
+            why = f"the non-monotone line search converges {goal} of a smooth objective with bounded level sets"
+            return (Certificate("convergence", "proved", None, why, _SOURCE),)
+        smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+        return (descent_certificate(problem, self.fixed_step, smoothness),)
+
+
+def descent_certificate(problem: Problem, step: float, smoothness: Bound, exact_prox: bool = True) -> Certificate:
+    """Return what a fixed step of (proximal) gradient descent proves: convergence below 2 / L for a convex objective."""
+    source = "Bauschke and Combettes 2011, doi:10.1007/978-1-4419-9467-7, forward-backward"
+    limit = 2 / smoothness.value.max().item() if smoothness.is_positive else float("inf")
+    if not problem.is_convex:
+        return Certificate("convergence", "none", None, "the objective is not convex and no line search is made", source)
+    if step >= limit:
+        return Certificate("convergence", "none", None, f"step {step:.4g} >= 2/L = {limit:.4g}. Lower `step` or leave it out", source)
+    words = f"step {step:.4g} < 2/L = {limit:.4g}"
+    if not smoothness.is_upper:
+        return Certificate("convergence", "estimated", None, f"{words}, but L is only estimated ({smoothness.how})", source)
+    if not exact_prox:
+        return Certificate("convergence", "estimated", None, f"{words}, but the proximal map is computed by iterations", source)
+    return Certificate("convergence", "proved", None, f"{words}, L from {smoothness.how}", source)

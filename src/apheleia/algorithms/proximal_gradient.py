@@ -1,0 +1,94 @@
+"""Proximal gradient with Barzilai-Borwein steps and a non-monotone line search (SpaRSA)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.gradient import descent_certificate
+from apheleia.algorithms.optimality import optimality_residual
+from apheleia.algorithms.spectral import SpectralState, spectral_init, spectral_step
+from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError
+from apheleia.functionals.functional import Functional
+from apheleia.problem import Problem
+
+__all__ = ["ProximalGradient", "proximal_obstacle", "proximal_part"]
+
+_SOURCE = "Wright, Nowak, Figueiredo 2009, doi:10.1109/TSP.2009.2016892; Hager, Phan, Zhang 2011, doi:10.1137/100806278"
+
+
+@final
+class ProximalGradient(Algorithm):
+    """x+ = prox_g(x - step * grad f(x), step), the step by Barzilai-Borwein, accepted by a non-monotone line search.
+
+    Parameters
+    ----------
+    step : float, optional
+        A fixed step without a line search; convergence is then proved only below 2 / L.
+
+    Raises
+    ------
+    ArgumentError
+        If the step is not above zero.
+
+    Notes
+    -----
+    Certificate: convergence of the objective to its minimum is proved for convex parts with an exact proximal map; with a
+    map computed by iterations it is estimated.
+    Source: S. Wright, R. Nowak, M. Figueiredo, IEEE Transactions on Signal Processing 57 (2009), doi:10.1109/TSP.2009.2016892.
+    """
+
+    requires = "smooth parts and one proximable part"
+
+    def __init__(self, step: float | None = None) -> None:
+        super().__init__()
+        if step is not None and not step > 0:
+            raise ArgumentError(f"ProximalGradient: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
+        self.fixed_step = step
+
+    def obstacle(self, problem: Problem) -> str | None:
+        return proximal_obstacle(problem)
+
+    def init(self, problem: Problem, x0: Tensor) -> SpectralState:
+        return spectral_init(problem, x0, proximal_part(problem), self.fixed_step)
+
+    def step(self, problem: Problem, state: SpectralState) -> SpectralState:
+        return spectral_step(problem, state, proximal_part(problem), self.fixed_step is not None)
+
+    def residual(self, problem: Problem, state: SpectralState) -> Tensor:
+        return optimality_residual(problem, state.x, (), state.safe, (), state.scale, proximal_part(problem))
+
+    def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
+        part = proximal_part(problem)
+        exact = part is None or part.has_exact_prox
+        if self.fixed_step is not None:
+            smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+            return (descent_certificate(problem, self.fixed_step, smoothness, exact),)
+        if not problem.is_convex:
+            why = "the objective is not convex: cluster points are stationary, which is not checked here"
+            return (Certificate("convergence", "none", None, why, _SOURCE),)
+        why = "non-monotone line search on a convex objective" + (
+            " with an exact proximal map" if exact else ", but the proximal map is computed by iterations"
+        )
+        return (Certificate("convergence", "proved" if exact else "estimated", None, why, _SOURCE),)
+
+
+def proximal_part(problem: Problem) -> Functional | None:
+    """Return the one part that is taken by its proximal map: exact where there is one, else by iterations."""
+    return problem.non_smooth[0] if problem.non_smooth else None
+
+
+def proximal_obstacle(problem: Problem) -> str | None:
+    """Return why a problem is not of the form smooth + one proximable part, or None."""
+    terms = [h.name for h, _ in problem.terms if not h.is_smooth]
+    if terms:
+        return f"takes no terms h(K x); this problem has {', '.join(terms)}"
+    if len(problem.non_smooth) > 1:
+        return "takes one non-smooth part; this problem has " + ", ".join(p.name for p in problem.non_smooth)
+    part = proximal_part(problem)
+    if part is not None and not part.is_proximable:
+        return f"needs `g` to be proximable; {part.name} is not"
+    return None if problem.smooth else "needs a smooth part; this problem has none"

@@ -1,0 +1,70 @@
+"""The x-update that ADMM and half-quadratic splitting share: minimise a quadratic plus weighted distances to targets."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from apheleia.algorithms.conjugate_gradient import quadratic_hessian
+from apheleia.core.space import per_sample
+from apheleia.operators.identity import Identity
+from apheleia.operators.inverse import conjugate_gradient
+from apheleia.problem import Problem, Term
+
+__all__ = ["all_terms", "is_closed_form", "quadratic_obstacle", "quadratic_update"]
+
+
+def all_terms(problem: Problem) -> tuple[Term, ...]:
+    """Return the terms together with the proximable part, as one with K = identity."""
+    own: tuple[Term, ...] = () if problem.simple is None else ((problem.simple, Identity(problem.space)),)
+    return own + problem.split_terms
+
+
+def quadratic_obstacle(problem: Problem) -> str | None:
+    """Return why the x-update would not be a linear system, or None."""
+    rest = [part.name for part in problem.smooth if not part.is_quadratic]
+    if rest:
+        return f"needs quadratic smooth parts; {', '.join(rest)} is not"
+    return None if all_terms(problem) else "needs a proximable part or a term (h, K); this problem has none"
+
+
+def is_closed_form(problem: Problem) -> bool:
+    """Return whether the x-update needs no iterations: one quadratic with an exact proximal map, and K = identity alone."""
+    terms = all_terms(problem)
+    single = len(terms) == 1 and isinstance(terms[0][1], Identity)
+    return single and len(problem.smooth) == 1 and problem.smooth[0].has_exact_prox
+
+
+def quadratic_update(
+    problem: Problem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float
+) -> Tensor:
+    """Return argmin_x f(x) + weight/2 sum_i |K_i x - target_i|^2, from the start `x`, to a relative tolerance.
+
+    Parameters
+    ----------
+    problem : Problem
+        With quadratic f.
+    x : Tensor, (*batch, *space)
+        Warm start.
+    targets : tuple of Tensor
+        One a term, (*batch, *codomain).
+    weight : Tensor, (*batch,)
+        Above zero.
+    tol : float
+        Relative tolerance of the conjugate gradients, where there is no closed form.
+    """
+    terms, rank = all_terms(problem), problem.space.rank
+    if is_closed_form(problem):
+        return problem.smooth[0]._prox(targets[0], 1 / weight)
+    wide = per_sample(weight, x, rank)
+    pulled = wide * reduce(torch.add, [K._adjoint(target) for (_, K), target in zip(terms, targets, strict=True)])
+    hessian = quadratic_hessian(problem, tuple(x.shape[x.ndim - rank :])) if problem.smooth else None
+
+    def apply(v: Tensor) -> Tensor:
+        curved = wide * reduce(torch.add, [K.gram._forward(v) for _, K in terms])
+        return curved if hessian is None else curved + hessian._forward(v)
+
+    rhs = pulled if hessian is None else pulled - problem.smooth_grad(torch.zeros_like(x))
+    return conjugate_gradient(apply, rhs, problem.space, x0=x, tol=tol, max_steps=100)[0]

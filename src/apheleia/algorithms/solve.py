@@ -1,0 +1,228 @@
+"""solve: the one loop over algorithm steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy
+import torch
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import Algorithm, State, merge
+from apheleia.algorithms.certify import certify_point, certify_uniqueness, duality_gap, has_gap
+from apheleia.algorithms.choose import alternatives, choose
+from apheleia.algorithms.differentiate import Differentiation
+from apheleia.algorithms.stopping import Scales, Watch
+from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError, NotConverged
+from apheleia.core.interop import ArrayLike, as_tensor, to_numpy
+from apheleia.core.report import History, Report, Status
+from apheleia.problem import Problem
+
+__all__ = ["Callback", "solve"]
+
+Callback = Callable[[State, Tensor], None]
+"""Called after every step with the state and the latest residual, (*batch,); it must not change either."""
+
+LOOK_EVERY = 10
+"""Steps between two looks at the residual: divergence is caught within 10 steps of showing."""
+
+LOOK_EARLY = (1, 2, 5)
+"""Looks before that, for problems that are solved at once."""
+
+
+def solve(
+    problem: Problem,
+    algorithm: Algorithm | None = None,
+    x0: ArrayLike | None = None,
+    *,
+    tol: float = 1e-4,
+    max_steps: int = 10_000,
+    diff: Differentiation | None = None,
+    callbacks: Sequence[Callback] = (),
+    throw: bool = True,
+) -> tuple[ArrayLike, Report]:
+    """Minimise a problem and return the answer with its report.
+
+    Parameters
+    ----------
+    problem : Problem
+        The objective.
+    algorithm : Algorithm, optional
+        Chosen from the problem's structure by default; the report says which and why.
+    x0 : Tensor or ndarray, (*batch, *space), optional
+        Where to begin; by default where the fidelity suggests. The batch is the broadcast of data, weights and `x0`.
+    tol : float, default 1e-4
+        Relative tolerance, above zero: on duality gap / |objective| where there is a finite gap, else on the optimality
+        residual over its scale.
+    max_steps : int, default 10000
+        Steps at most.
+    diff : Unrolled or Truncated, optional
+        How to differentiate the answer with respect to parameters. Without one, steps run without gradients.
+    callbacks : sequence of callable
+        Called as callback(state, residual) after every step.
+    throw : bool, default True
+        Whether to raise where an image did not converge.
+
+    Returns
+    -------
+    x : Tensor or ndarray, (*batch, *space)
+        The answer; an ndarray where data or `x0` came as ndarrays.
+    report : Report
+        Status, certificates, residual, steps, time; `report[i]` for one image.
+
+    Raises
+    ------
+    NotConverged
+        If an image diverged or hit the step limit and `throw` is true; it carries `x` and `report`.
+    CapabilityError
+        If the algorithm cannot solve the problem; the sentence names what would.
+
+    Examples
+    --------
+    >>> from apheleia.functionals import L1, LeastSquares
+    >>> from apheleia.operators import Identity
+    >>> x, report = solve(Problem(LeastSquares(Identity(), torch.tensor([[[3.0, 0.5]]])), L1()))
+    >>> x
+    tensor([[[2., 0.]]])
+    >>> report.status.name
+    'CONVERGED'
+    """
+    if not tol > 0:
+        raise ArgumentError(f"solve: `tol` must be above zero; got {tol!r}.")
+    if max_steps < 1:
+        raise ArgumentError(f"solve: `max_steps` must be at least 1; got {max_steps!r}.")
+    from_numpy = problem.is_from_numpy or isinstance(x0, numpy.ndarray)
+    if algorithm is None:
+        algorithm, why = choose(problem)
+    else:
+        algorithm.check(problem, alternatives(problem))
+        why = "asked for"
+    began = time.perf_counter()
+    with torch.no_grad() if diff is None else nullcontext():
+        start = problem.start(None if x0 is None else as_tensor(x0, "solve", "x0"))
+        ready = problem.prepared(tuple(start.shape[start.ndim - problem.space.rank :]), start.dtype)
+        state = algorithm.init(ready, start)
+        certificates = algorithm.certify(ready, state)
+        if diff is None:
+            state, watch, history = _run(ready, algorithm, state, start, tol, max_steps, callbacks)
+        else:
+            state, watch, history = _run_fixed(ready, algorithm, state, diff, callbacks)
+    seconds = time.perf_counter() - began
+    report = _report(problem, algorithm, why, certificates, state, watch, history, None if diff else tol, seconds)
+    x = to_numpy(state.x) if from_numpy else state.x
+    if throw and report.status in (Status.MAX_STEPS, Status.DIVERGED):
+        raise NotConverged(_sentence(report), x, report)
+    return x, report
+
+
+def _measure(problem: Problem, algorithm: Algorithm, state: State, by_gap: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the number that `tol` is held against, (*batch,), and the duality gap where there is one."""
+    gap = duality_gap(problem, state.x, state.duals) if by_gap else None
+    if gap is None:
+        return algorithm.residual(problem, state), None
+    objective = problem.objective(state.x).abs()
+    relative = gap / torch.where(objective > 0, objective, 1.0)
+    finite = gap.isfinite()
+    if not bool(finite.all()):
+        relative = torch.where(finite, relative, algorithm.residual(problem, state))
+    return relative, gap
+
+
+def _run(
+    problem: Problem, algorithm: Algorithm, state: State, x0: Tensor, tol: float, max_steps: int, callbacks: Sequence[Callback]
+) -> tuple[State, Watch, History]:
+    by_gap = has_gap(problem) and problem.is_convex
+    residual, _ = _measure(problem, algorithm, state, by_gap)
+    scales = Scales.at(problem, x0, residual)
+    watch = Watch.begin(residual)
+    record = [(0, problem.objective(state.x), residual)]
+    while state.k < max_steps and bool(watch.active.any()):
+        state = merge(watch.active, algorithm.step(problem, state), state)
+        if state.k % LOOK_EVERY == 0 or state.k in LOOK_EARLY or state.k == max_steps:
+            residual, _ = _measure(problem, algorithm, state, by_gap)
+            watch = watch.look(state, residual, tol, scales, problem.space)
+            # some thirty points make a curve; the objective costs an application of A
+            if state.k >= 1.2 * record[-1][0] or not bool(watch.active.any()):
+                record.append((state.k, problem.objective(state.x), watch.residual))
+        for callback in callbacks:
+            callback(state, watch.residual)
+    return state, watch, _history(record)
+
+
+def _run_fixed(
+    problem: Problem, algorithm: Algorithm, state: State, diff: Differentiation, callbacks: Sequence[Callback]
+) -> tuple[State, Watch, History]:
+    """Run exactly the steps of `diff`, the last ones with gradients; tolerance and step limit play no part."""
+    for k in range(diff.steps):
+        recording = k >= diff.steps - diff.recorded
+        with nullcontext() if recording else torch.no_grad():
+            state = algorithm.step(problem, state)
+        with torch.no_grad():
+            for callback in callbacks:
+                callback(state, torch.full(problem.space.batch_shape(state.x), torch.nan))
+    with torch.no_grad():
+        residual = algorithm.residual(problem, state)
+        objective = problem.objective(state.x)
+    watch = Watch.begin(residual)
+    codes = torch.where(torch.isfinite(problem.space.norm(state.x.detach())), Status.FIXED_STEPS.severity, Status.DIVERGED.severity)
+    watch = replace(watch, codes=codes, steps=torch.full_like(watch.steps, state.k))
+    return state, watch, _history([(state.k, objective, residual)])
+
+
+def _history(record: list[tuple[int, Tensor, Tensor]]) -> History:
+    steps, objective, residual = zip(*record, strict=True)
+    return History(tuple(steps), torch.stack(objective), torch.stack(residual))
+
+
+def _report(
+    problem: Problem,
+    algorithm: Algorithm,
+    why: str,
+    certificates: tuple[Certificate, ...],
+    state: State,
+    watch: Watch,
+    history: History,
+    tol: float | None,
+    seconds: float,
+) -> Report:
+    """Return the account of the run; the gap is taken anew in float64 on the problem as the user stated it."""
+    with torch.no_grad():
+        x, duals = state.x.detach(), tuple(dual.detach() for dual in state.duals)
+        wide = torch.complex128 if x.is_complex() else torch.float64
+        precise, precise_duals = x.to(wide), tuple(d.to(torch.complex128 if d.is_complex() else torch.float64) for d in duals)
+        gap = duality_gap(problem, precise, precise_duals) if has_gap(problem) and problem.is_convex else None
+        certificates += (certify_uniqueness(problem, tuple(x.shape[x.ndim - problem.space.rank :])),)
+        certificates += certify_point(problem, precise, precise_duals, gap)
+        objective = problem.objective(precise)
+    return Report(
+        algorithm=algorithm.name,
+        why=why,
+        certificates=certificates,
+        x=x,
+        duals=duals,
+        codes=watch.codes,
+        objective=objective,
+        residual=watch.residual.detach(),
+        gap=gap,
+        steps=watch.steps,
+        tol=tol,
+        seconds=seconds,
+        history=history,
+    )
+
+
+def _sentence(report: Report) -> str:
+    worst = report.residual.nan_to_num(torch.inf).max().item()
+    convergence = report.certificate("convergence")
+    backing = "" if convergence is None else f"; convergence {convergence.status}: {convergence.why}"
+    failed = int((report.codes >= Status.MAX_STEPS.severity).sum())
+    count = f" for {failed} of {report.codes.numel()} images" if report.batch_shape else ""
+    return (
+        f"{report.algorithm}: {report.status.name}{count}, residual {worst:.3g} (tolerance {report.tol}) "
+        f"after {int(report.steps.max())} steps{backing}. In short: {report.status.message}. "
+        "The error carries `x` and `report`; throw=False returns them."
+    )

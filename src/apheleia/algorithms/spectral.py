@@ -1,0 +1,111 @@
+"""The engine of Gradient and ProximalGradient: Barzilai-Borwein steps under a non-monotone line search, image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import State
+from apheleia.algorithms.optimality import Reference, reference
+from apheleia.algorithms.step_sizes import safe_value
+from apheleia.core.space import per_sample
+from apheleia.functionals.functional import Functional
+from apheleia.problem import Problem
+
+__all__ = ["SpectralState", "spectral_init", "spectral_step"]
+
+MEMORY = 10
+"""Objective values among which the line search takes the largest as its reference."""
+
+DECREASE = 1e-4
+"""Share of |x+ - x|^2 / (2 step) by which the objective must fall below that reference."""
+
+HALVINGS = 40
+"""Bound on the halvings of one line search; steps then stand at 1e-12 of their start."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralState(State):
+    """The point with its gradient, the trial step, a safe step, and the latest objective values.
+
+    Attributes
+    ----------
+    gradient : Tensor
+        Gradient of the smooth parts at x, (*batch, *space).
+    step : Tensor
+        The step to try next, (*batch,).
+    safe : Tensor
+        1 / L, (*batch,).
+    values : Tensor
+        The last objective values, (*batch, MEMORY), newest first.
+    scale : Reference
+        Sizes at x0.
+    """
+
+    gradient: Tensor
+    step: Tensor
+    safe: Tensor
+    values: Tensor
+    scale: Reference
+
+
+def spectral_init(problem: Problem, x0: Tensor, simple: Functional | None, step: float | None) -> SpectralState:
+    """Return the state at `x0`, or at its proximal point where a constraint makes the objective infinite there."""
+    space, batch = problem.space, problem.space.batch_shape(x0)
+    smoothness = safe_value(problem.smoothness(tuple(x0.shape[x0.ndim - space.rank :])), x0, batch)
+    safe = 1 / torch.where(smoothness > 0, smoothness, 1.0)
+    scale = reference(problem, x0)
+    x = x0 if simple is None else simple._prox(x0, safe)
+    value = _objective(problem, simple, x)
+    first = torch.full_like(safe, step) if step is not None else safe
+    values = value[..., None].expand(*batch, MEMORY)
+    return SpectralState(0, x, (), problem.smooth_grad(x), first, safe, values, scale)
+
+
+def spectral_step(problem: Problem, state: SpectralState, simple: Functional | None, fixed: bool) -> SpectralState:
+    """Return the next state: one (proximal) gradient step of a length that the line search accepts."""
+    space = problem.space
+    if fixed:
+        x = _moved(problem, state, simple, state.step)
+        value = _objective(problem, simple, x)
+        values = torch.cat((value[..., None], state.values[..., :-1]), -1)
+        return replace(state, k=state.k + 1, x=x, gradient=problem.smooth_grad(x), values=values)
+    reference_value = state.values.amax(-1)
+    step = state.step
+    x = _moved(problem, state, simple, step)
+    value = _objective(problem, simple, x)
+    for _ in range(HALVINGS):
+        change = x - state.x
+        # rounding in the objective must not read as an increase
+        slack = 10 * torch.finfo(value.dtype).eps * reference_value.abs()
+        short = value > reference_value - 0.5 * DECREASE / step * space.inner(change, change) + slack
+        if not bool(short.any()):
+            break
+        step = torch.where(short, 0.5 * step, step)
+        x = _moved(problem, state, simple, step)
+        value = _objective(problem, simple, x)
+    gradient = problem.smooth_grad(x)
+    change, slope = x - state.x, gradient - state.gradient
+    curvature = space.inner(change, slope)
+    # Barzilai-Borwein: |s|^2 / <s, y>, or the shorter <s, y> / |y|^2 on every other step, which damps oscillation
+    if state.k % 2 == 0:
+        ratio = space.inner(change, change) / torch.where(curvature > 0, curvature, 1.0)
+    else:
+        flat = space.inner(slope, slope)
+        ratio = curvature / torch.where(flat > 0, flat, 1.0)
+    ratio = torch.where(curvature > 0, ratio, state.safe)
+    following = torch.minimum(torch.maximum(ratio, 1e-3 * state.safe), 1e6 * state.safe)
+    values = torch.cat((value[..., None], state.values[..., :-1]), -1)
+    return replace(state, k=state.k + 1, x=x, gradient=gradient, step=following, values=values)
+
+
+def _objective(problem: Problem, simple: Functional | None, x: Tensor) -> Tensor:
+    value = problem.smooth_value(x)
+    return value if simple is None else value + simple._value(x)
+
+
+def _moved(problem: Problem, state: SpectralState, simple: Functional | None, step: Tensor) -> Tensor:
+    moved = state.x - per_sample(step, state.x, problem.space.rank) * state.gradient
+    return moved if simple is None else simple._prox(moved, step)

@@ -1,0 +1,87 @@
+"""When to stop: converged, diverged, stagnated; decided image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from apheleia.algorithms.algorithm import State
+from apheleia.core.report import Status
+from apheleia.core.space import Space
+from apheleia.problem import Problem
+
+__all__ = ["Scales", "Watch"]
+
+GROWTH = 1e3
+"""An iterate, a dual or a residual this many times its scale at x0 has diverged."""
+
+PATIENCE = 50
+"""Looks without a new smallest residual, at the level of rounding, after which a run has stagnated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Sizes of the primal point, the duals and the residual at x0, (*batch,), against which growth is measured."""
+
+    x: Tensor
+    duals: Tensor
+    residual: Tensor
+
+    @staticmethod
+    def at(problem: Problem, x0: Tensor, residual: Tensor) -> Scales:
+        """Measure the scales at `x0`; the duals' scale is that of what they answer to, K x0 and the gradient."""
+        size = problem.space.norm(x0)
+        hint = problem.f.start()
+        if hint is not None:
+            size = torch.maximum(size, problem.space.norm(hint).to(size))
+        duals = problem.space.norm(problem.smooth_grad(x0))
+        for _, K in problem.split_terms:
+            duals = torch.maximum(duals, K.codomain.norm(K._forward(x0)))
+        return Scales(size.clamp(min=1), duals.clamp(min=1), residual.nan_to_num(1.0, 1.0, 1.0).clamp(min=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """The running verdicts on a batch: which images are active, how the others ended, and the smallest residual so far."""
+
+    active: Tensor
+    codes: Tensor
+    steps: Tensor
+    residual: Tensor
+    best: Tensor
+    best_look: Tensor
+    looks: int
+
+    @staticmethod
+    def begin(residual: Tensor) -> Watch:
+        """Start watching a batch whose residuals at x0 are given, (*batch,)."""
+        zeros = torch.zeros(residual.shape, dtype=torch.int64, device=residual.device)
+        codes = zeros + Status.MAX_STEPS.severity
+        return Watch(torch.ones_like(residual, dtype=torch.bool), codes, zeros, residual, residual, zeros, 0)
+
+    def look(self, state: State, residual: Tensor, tol: float, scales: Scales, space: Space) -> Watch:
+        """Return the verdicts after looking at `state`, whose residual is given, (*batch,)."""
+        size = space.norm(state.x)
+        diverged = ~torch.isfinite(size) | (size > GROWTH * scales.x)
+        for dual in state.duals:
+            dual_size = dual.abs().square().sum(tuple(range(residual.ndim, dual.ndim))).sqrt()
+            diverged = diverged | ~torch.isfinite(dual_size) | (dual_size > GROWTH * scales.duals)
+        # +inf is what an indicator says of an infeasible point and no sign of divergence; NaN is
+        diverged = diverged | residual.isnan() | (residual.isfinite() & (residual > GROWTH * scales.residual))
+        converged = ~diverged & (residual <= tol)
+        improved = residual < 0.999 * self.best
+        best_look = torch.where(improved, self.looks + 1, self.best_look)
+        rounding = 1e3 * torch.finfo(residual.dtype).eps
+        stagnated = ~diverged & ~converged & (self.looks + 1 - best_look >= PATIENCE) & (residual <= rounding)
+        codes = self.codes
+        for mask, status in ((converged, Status.CONVERGED), (diverged, Status.DIVERGED), (stagnated, Status.STAGNATED)):
+            codes = torch.where(self.active & mask, status.severity, codes)
+        steps = torch.where(self.active, state.k, self.steps)
+        seen = torch.where(self.active, residual, self.residual)
+        best = torch.where(improved, residual, self.best)
+        active = self.active & ~(converged | diverged | stagnated)
+        return replace(
+            self, active=active, codes=codes, steps=steps, residual=seen, best=best, best_look=best_look, looks=self.looks + 1
+        )

@@ -1,0 +1,84 @@
+"""numpy in, numpy out: public entry points accept ndarrays and give back what they were given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import numpy
+import torch
+from torch import Tensor
+
+from apheleia.core.errors import ArgumentError
+
+__all__ = ["ArrayLike", "accepts_numpy", "as_tensor", "is_floating"]
+
+ArrayLike = Tensor | numpy.ndarray
+"""What users may pass wherever data are expected."""
+
+_Parameters = ParamSpec("_Parameters")
+
+
+def as_tensor(value: ArrayLike | float, who: str, arg: str) -> Tensor:
+    """Return `value` as a tensor, without a copy where that is safe, and refuse what is not a number.
+
+    Parameters
+    ----------
+    value : Tensor, ndarray or float
+        Real or complex numbers of any precision. A python number becomes a 0-dimensional float64 tensor,
+        which takes the precision of whatever it meets. Read-only arrays and those with negative strides are copied.
+    who, arg : str
+        The caller and its argument, for the sentence.
+
+    Raises
+    ------
+    ArgumentError
+        If `value` is not an array of numbers.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, bool | int | float | complex):
+        return torch.tensor(value, dtype=torch.complex128 if isinstance(value, complex) else torch.float64)
+    if isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "biufc":
+        array = numpy.asarray(value)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+            array = array.copy()
+        return torch.from_numpy(array)
+    if isinstance(value, list | tuple):
+        return as_tensor(numpy.asarray(value), who, arg)
+    raise ArgumentError(f"{who}: `{arg}` must be a tensor or an array of numbers; got {type(value).__name__}.")
+
+
+def is_floating(x: Tensor) -> bool:
+    """Return whether `x` holds real or complex floating-point numbers."""
+    return x.is_floating_point() or x.is_complex()
+
+
+def accepts_numpy(method: Callable[_Parameters, Any]) -> Callable[_Parameters, Any]:
+    """Let a method of tensors be called with ndarrays: they become tensors, and its tensors come back as ndarrays."""
+
+    @functools.wraps(method)
+    def wrapper(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+        values = (*args, *kwargs.values())
+        if not any(isinstance(value, numpy.ndarray) for value in values):
+            return method(*args, **kwargs)
+
+        def convert(value: Any) -> Any:
+            return as_tensor(value, method.__qualname__, "argument") if isinstance(value, numpy.ndarray) else value
+
+        result = method(*map(convert, args), **{name: convert(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
+        return to_numpy(result)
+
+    return wrapper
+
+
+def to_numpy(result: Any) -> Any:
+    """Return tensors, and tuples of tensors, as ndarrays on the host; leave everything else alone."""
+    if isinstance(result, Tensor):
+        return result.detach().cpu().resolve_conj().numpy()
+    if isinstance(result, tuple):
+        return tuple(to_numpy(item) for item in result)
+    return result

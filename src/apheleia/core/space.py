@@ -1,0 +1,192 @@
+"""Where a signal lives: its shape behind the batch axes, and whether it is complex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.interop import is_floating
+
+__all__ = ["IMAGE", "VECTOR", "Space", "batch_shape", "expand_batch", "per_sample"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The space of signals of one shape; all axes before the last `rank` ones are batch axes.
+
+    A complex space is a *real* Hilbert space: its inner product is Re<x, y>, so that gradients, proximal maps and
+    adjoints mean the same for real and for complex signals. Precision and device come from the data, never from a space.
+
+    Parameters
+    ----------
+    shape : tuple of (int or None)
+        Sizes of the signal axes; None stands for any size of at least 1. Images are (channel, height, width).
+    is_complex : bool, default False
+        Whether signals are complex.
+
+    Raises
+    ------
+    ArgumentError
+        If a size is below 1.
+
+    Examples
+    --------
+    >>> Space((1, None, None)).check(torch.ones(8, 1, 4, 5), "Example", "x").shape
+    torch.Size([8, 1, 4, 5])
+    """
+
+    shape: tuple[int | None, ...]
+    is_complex: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if any(size is not None and size < 1 for size in self.shape):
+            raise ArgumentError(f"Space: sizes must be at least 1 or None for any; got {self.shape}.")
+
+    @property
+    def rank(self) -> int:
+        """Number of signal axes."""
+        return len(self.shape)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every size is known."""
+        return all(size is not None for size in self.shape)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The signal axes as negative indices, for reductions per sample."""
+        return tuple(range(-self.rank, 0))
+
+    def accepts(self, shape: tuple[int | None, ...]) -> bool:
+        """Return whether a signal of `shape` (without batch axes) can live here; None matches any size."""
+        return len(shape) == self.rank and all(
+            a is None or b is None or a == b for a, b in zip(shape, self.shape, strict=True)
+        )
+
+    def check(self, x: Tensor, who: str, arg: str) -> Tensor:
+        """Return `x` if it lives here, whatever its batch axes.
+
+        Raises
+        ------
+        ShapeError
+            If its trailing axes do not fit, if it holds integers, or if it is complex and the space is real.
+        """
+        if not isinstance(x, Tensor):
+            raise ShapeError(f"{who}: `{arg}` must be a tensor or an ndarray; got {type(x).__name__}.")
+        if x.ndim < self.rank:
+            hint = " Add a channel axis: x[None] makes (1, height, width)." if (self.rank, x.ndim) == (3, 2) else ""
+            raise ShapeError(
+                f"{who}: `{arg}` must have at least {self.rank} axes, shape (*batch, {self}); got {tuple(x.shape)}.{hint}"
+            )
+        if not self.accepts(tuple(x.shape[x.ndim - self.rank :])):
+            raise ShapeError(f"{who}: `{arg}` must have shape (*batch, {self}); got {tuple(x.shape)}.")
+        if not is_floating(x):
+            raise ShapeError(
+                f"{who}: `{arg}` must hold floating-point numbers; got {x.dtype}. Convert it, for instance x / 255 for bytes."
+            )
+        if x.is_complex() and not self.is_complex:
+            raise ShapeError(f"{who}: `{arg}` must be real; got {x.dtype}. Take its real part or a complex operator.")
+        return x
+
+    def inner(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return Re<x, y> per sample, shape (*batch,)."""
+        if x.is_complex() or y.is_complex():
+            product = x.real * y.real + x.imag * y.imag if x.is_complex() and y.is_complex() else (x * y).real
+        else:
+            product = x * y
+        return product.sum(self.axes) if self.rank else product
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Return the Euclidean norm |x| per sample, shape (*batch,)."""
+        return torch.linalg.vector_norm(x, dim=self.axes) if self.rank else x.abs()
+
+    def batch_shape(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of the batch axes of `x`."""
+        return tuple(x.shape[: x.ndim - self.rank])
+
+    def randn(
+        self,
+        batch: tuple[int, ...] = (),
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw standard normal signals, shape (*batch, *shape).
+
+        Parameters
+        ----------
+        batch : tuple of int
+            Batch axes to put in front.
+        generator : torch.Generator, optional
+            Source of randomness; without one torch's default generator is used.
+        dtype : torch.dtype, optional
+            Defaults to torch's default dtype, made complex in a complex space.
+        device : torch.device, optional
+            Defaults to the generator's device.
+
+        Raises
+        ------
+        ArgumentError
+            If a size is None.
+        """
+        if not self.is_fixed:
+            raise ArgumentError(f"Space.randn needs fixed sizes; this space is ({self}).")
+        if dtype is None:
+            dtype = torch.get_default_dtype()
+        if self.is_complex and not dtype.is_complex:
+            dtype = dtype.to_complex()
+        if device is None and generator is not None:
+            device = generator.device
+        return torch.randn((*batch, *self.shape), generator=generator, dtype=dtype, device=device)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        names = ("channel", "height", "width") if self.rank == 3 else tuple("n" for _ in self.shape)
+        sizes = ", ".join(name if size is None else str(size) for name, size in zip(names, self.shape, strict=True))
+        return sizes + (" complex" if self.is_complex else "")
+
+
+IMAGE = Space((None, None, None))
+"""Real images of any size, (channel, height, width)."""
+
+VECTOR = Space((None,))
+"""Real vectors of any length."""
+
+
+def per_sample(value: Tensor | float, x: Tensor, rank: int) -> Tensor | float:
+    """Return a per-sample `value` of shape (*batch,) ready to multiply `x` of shape (*batch, *space).
+
+    Its precision becomes that of `x`; python numbers and 0-dimensional tensors pass unchanged, because they never promote.
+    """
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    return as_wide(value, x, rank)
+
+
+def as_wide(value: Tensor, x: Tensor, rank: int) -> Tensor:
+    """Return a per-sample tensor (*batch,) in the precision of `x` with `rank` axes of size 1 behind, also without a batch."""
+    return value.to(x.real.dtype)[(...,) + (None,) * rank]
+
+
+def batch_shape(*shapes: tuple[int, ...], who: str) -> tuple[int, ...]:
+    """Return the broadcast of several batch shapes.
+
+    Raises
+    ------
+    ShapeError
+        If they do not broadcast.
+    """
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError:
+        listed = ", ".join(map(str, shapes))
+        raise ShapeError(f"{who}: batch shapes {listed} do not broadcast. Give every part one batch shape or none.") from None
+
+
+def expand_batch(x: Tensor, batch: tuple[int, ...], rank: int) -> Tensor:
+    """Return `x` with its batch axes expanded to `batch`; a view where nothing is repeated."""
+    return x.expand(*batch, *x.shape[x.ndim - rank :])

@@ -1,0 +1,41 @@
+"""Functionals: the terms of an objective, with predicates that propagate through their calculus."""
+
+from apheleia.functionals.check import check_gradient, check_prox
+from apheleia.functionals.fidelities import Fidelity, HuberLoss, KullbackLeibler, LeastAbsoluteDeviations, LeastSquares
+from apheleia.functionals.functional import Composition, Functional, Scaled, Sum
+from apheleia.functionals.priors import (
+    L1,
+    Ball,
+    Box,
+    GroupL1,
+    NonNegativity,
+    QuadraticSmoothness,
+    Simplex,
+    SmoothedVariation,
+    TotalVariation,
+    WaveletL1,
+)
+
+__all__ = [
+    "L1",
+    "Ball",
+    "Box",
+    "Composition",
+    "Fidelity",
+    "Functional",
+    "GroupL1",
+    "HuberLoss",
+    "KullbackLeibler",
+    "LeastAbsoluteDeviations",
+    "LeastSquares",
+    "NonNegativity",
+    "QuadraticSmoothness",
+    "Scaled",
+    "Simplex",
+    "SmoothedVariation",
+    "Sum",
+    "TotalVariation",
+    "WaveletL1",
+    "check_gradient",
+    "check_prox",
+]

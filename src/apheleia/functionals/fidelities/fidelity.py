@@ -1,0 +1,133 @@
+"""Fidelity: how far A x is from the data, as a loss on the data's side composed with the data formation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from apheleia.core.bound import Bound
+from apheleia.core.errors import ShapeError
+from apheleia.core.interop import ArrayLike, as_tensor
+from apheleia.core.space import Space, expand_batch, per_sample
+from apheleia.functionals.functional import Functional
+from apheleia.operators.linear import LinearOperator
+from apheleia.operators.operator import Operator, register
+
+__all__ = ["DataLoss", "Fidelity"]
+
+
+class DataLoss(Functional):
+    """A loss z -> loss(z, y) on the data's side; a subclass writes its value, and where it can its proximal map and conjugate.
+
+    Parameters
+    ----------
+    y : Tensor or ndarray, (*batch, *codomain)
+        The data, floating-point and finite.
+    space : Space
+        The codomain of the data formation.
+    who : str
+        The fidelity, for messages.
+
+    Raises
+    ------
+    ShapeError
+        If the data do not live in the space, or hold numbers that are not finite.
+    """
+
+    y: Tensor
+
+    def __init__(self, y: ArrayLike, space: Space, who: str) -> None:
+        values = space.check(as_tensor(y, who, "y"), who, "y")
+        if not bool(values.detach().isfinite().all()):
+            bad = int((~values.detach().isfinite()).sum())
+            raise ShapeError(f"{who}: `y` must be finite; got {bad} NaN or infinite values. Mask them with operators.Diagonal.")
+        super().__init__(space)
+        register(self, "y", values)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.space.batch_shape(self.y)
+
+    def _data(self, z: Tensor) -> Tensor:
+        """Return y in the precision of z."""
+        return self.y.to(z.dtype if self.y.is_complex() or not z.is_complex() else z.real.dtype)
+
+
+class Fidelity(Functional):
+    """x -> loss(A x, y), called (A, y, ...); a subclass gives its loss and its text.
+
+    Parameters
+    ----------
+    A : Operator
+        How data are formed; a non-linear one makes the fidelity non-convex.
+    y : Tensor or ndarray, (*batch, *codomain)
+        The data.
+    loss : DataLoss
+        The loss on the data's side.
+    """
+
+    def __init__(self, A: Operator, y: ArrayLike, loss: DataLoss) -> None:
+        super().__init__(A.domain)
+        self.A = A
+        self.loss = loss
+        self._from_numpy = not isinstance(y, Tensor)
+        self.is_convex = isinstance(A, LinearOperator) and loss.is_convex
+        self.is_smooth = isinstance(A, LinearOperator) and loss.is_smooth
+
+    @property
+    def y(self) -> Tensor:
+        """The data, (*batch, *codomain)."""
+        return self.loss.y
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.loss.batch_shape
+
+    @property
+    def is_from_numpy(self) -> bool:
+        return self._from_numpy
+
+    @property
+    def split(self) -> tuple[Functional, LinearOperator] | None:
+        return (self.loss, self.A) if isinstance(self.A, LinearOperator) and self.loss.is_proximable else None
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """Signal shape of x, without batch axes, as the data and the operator have it."""
+        return self.A.input_shape(tuple(self.y.shape[self.y.ndim - self.A.codomain.rank :]))
+
+    def _value(self, x: Tensor) -> Tensor:
+        return self.loss._value(self.A._forward(x))
+
+    def _grad(self, x: Tensor) -> Tensor:
+        if isinstance(self.A, LinearOperator):
+            return self.A._adjoint(self.loss._grad(self.A._forward(x)))
+        image, pullback = torch.func.vjp(self.A._forward, x)
+        return pullback(self.loss._grad(image))[0]
+
+    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
+        inner = self.loss._smoothness(self.A.output_shape(shape))
+        return Bound.product([inner, self._linear().norm(shape).squared()], "product")
+
+    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
+        inner = self.loss._strong_convexity(self.A.output_shape(shape))
+        return Bound.product([inner, self._linear().smallest_singular_value(shape).squared()], "product", side="lower")
+
+    def _fixed(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+        return self.signal_shape if shape is None else tuple(shape)
+
+    def _linear(self) -> LinearOperator:
+        if not isinstance(self.A, LinearOperator):
+            raise ShapeError(f"{self.name}: this needs a linear A; {self.A.name} is not.")
+        return self.A
+
+    def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
+        """Return the back-projection A^H y with the scale that fits the data best, (*batch, *space)."""
+        if not isinstance(self.A, LinearOperator):
+            return None
+        y = expand_batch(self.y, self.batch_shape, self.A.codomain.rank)
+        x = self.A._adjoint(y)
+        image = self.A._forward(x)
+        energy = self.A.codomain.inner(image, image)
+        scale = self.A.codomain.inner(image, y) / torch.where(energy > 0, energy, 1.0)
+        return per_sample(scale, x, self.space.rank) * x

@@ -1,0 +1,77 @@
+"""Least absolute deviations: the fidelity for impulse noise."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from apheleia.core.interop import ArrayLike
+from apheleia.core.space import Space, per_sample
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.operators.operator import Operator
+
+__all__ = ["AbsoluteDistance", "LeastAbsoluteDeviations"]
+
+
+@final
+class AbsoluteDistance(DataLoss):
+    """z -> |z - y|_1.
+
+    Parameters
+    ----------
+    y : Tensor or ndarray, (*batch, *space)
+        The data.
+    space : Space
+        Where they live.
+    """
+
+    is_convex = True
+    is_proximable = True
+    has_exact_prox = True
+    has_conjugate = True
+
+    def __init__(self, y: ArrayLike, space: Space) -> None:
+        super().__init__(y, space, "LeastAbsoluteDeviations")
+
+    def _value(self, x: Tensor) -> Tensor:
+        return (x - self._data(x)).abs().sum(self.space.axes)
+
+    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        residual = x - self._data(x)
+        wide = per_sample(step, x, self.space.rank)
+        size = residual.abs()
+        shrunk = (size - wide).clamp(min=0) / torch.where(size > 0, size, 1.0)
+        return self._data(x) + shrunk * residual
+
+    def _conjugate(self, u: Tensor) -> Tensor:
+        inside = u.abs().amax(self.space.axes) <= 1 + 1e-12
+        return torch.where(inside, self.space.inner(u, self._data(u)), torch.inf)
+
+    def _dual_scale(self, u: Tensor) -> Tensor:
+        return 1 / u.abs().amax(self.space.axes).clamp(min=1.0)
+
+
+@final
+class LeastAbsoluteDeviations(Fidelity):
+    """x -> |A x - y|_1: for impulse noise, salt and pepper, and gross outliers.
+
+    Parameters
+    ----------
+    A : Operator
+        How data are formed.
+    y : Tensor or ndarray, (*batch, *codomain)
+        The data.
+
+    Notes
+    -----
+    Not smooth: solvers take its split (z -> |z - y|_1, A).
+    """
+
+    def __init__(self, A: Operator, y: ArrayLike) -> None:
+        super().__init__(A, y, AbsoluteDistance(y, A.codomain))
+
+    @property
+    def formula(self) -> str:
+        return "|A x - y|₁"

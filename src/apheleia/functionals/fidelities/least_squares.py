@@ -1,0 +1,218 @@
+"""Least squares: the negative log-likelihood of Gaussian noise."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from apheleia.core.bound import Bound
+from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import ArrayLike, as_tensor
+from apheleia.core.space import Space, batch_shape, per_sample
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.functional import Functional
+from apheleia.operators.linear import LinearOperator
+from apheleia.operators.operator import Operator, register
+
+__all__ = ["LeastSquares", "SquaredDistance"]
+
+
+@final
+class SquaredDistance(DataLoss):
+    """z -> 1/2 |z - y|^2 / noise_std^2.
+
+    Parameters
+    ----------
+    y : Tensor or ndarray, (*batch, *space)
+        The data.
+    space : Space
+        Where they live.
+    noise_std : float or Tensor, (*batch,), optional
+        Standard deviation of the noise, above zero, in the units of y; 1 by default.
+
+    Raises
+    ------
+    ArgumentError
+        If a standard deviation is not above zero.
+    """
+
+    noise_std: Tensor
+    is_convex = True
+    is_smooth = True
+    is_quadratic = True
+    is_proximable = True
+    has_exact_prox = True
+    has_conjugate = True
+    is_strongly_convex = True
+
+    def __init__(self, y: ArrayLike, space: Space, noise_std: float | ArrayLike | None = None) -> None:
+        super().__init__(y, space, "LeastSquares")
+        value = as_tensor(1.0 if noise_std is None else noise_std, "LeastSquares", "noise_std")
+        if not bool((value.detach() > 0).all() and value.detach().isfinite().all()):
+            raise ArgumentError(f"LeastSquares: `noise_std` must be above zero; got {noise_std!r}. Leave it out for weight 1.")
+        register(self, "noise_std", value)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return batch_shape(self.space.batch_shape(self.y), tuple(self.noise_std.shape), who="LeastSquares")
+
+    def precision(self, z: Tensor) -> Tensor:
+        """Return 1 / noise_std^2 in the precision of z, (*batch,)."""
+        return self.noise_std.to(z.real.dtype) ** -2
+
+    def _wide(self, z: Tensor) -> Tensor | float:
+        return per_sample(self.precision(z), z, self.space.rank)
+
+    def _value(self, x: Tensor) -> Tensor:
+        residual = x - self._data(x)
+        return 0.5 * self.precision(x) * self.space.inner(residual, residual)
+
+    def _grad(self, x: Tensor) -> Tensor:
+        return self._wide(x) * (x - self._data(x))
+
+    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        ratio = per_sample(step * self.precision(x), x, self.space.rank)
+        return (x + ratio * self._data(x)) / (1 + ratio)
+
+    def _conjugate(self, u: Tensor) -> Tensor:
+        return 0.5 * self.space.inner(u, u) / self.precision(u) + self.space.inner(u, self._data(u))
+
+    def _constant(self, kind_how: str) -> Bound:
+        return Bound(self.noise_std.detach().double() ** -2, "exact", kind_how)
+
+    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
+        return self._constant("1 / noise_std^2")
+
+    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
+        return self._constant("1 / noise_std^2")
+
+
+@final
+class LeastSquares(Fidelity):
+    """x -> 1/2 |A x - y|^2 / noise_std^2, the negative log-likelihood of Gaussian noise.
+
+    Parameters
+    ----------
+    A : Operator
+        How data are formed.
+    y : Tensor or ndarray, (*batch, *codomain)
+        The data.
+    noise_std : float or Tensor, (*batch,), optional
+        Standard deviation of the noise, above zero, in the units of y; without one the term is 1/2 |A x - y|^2.
+
+    Notes
+    -----
+    Certificate: smoothness |A|^2 / noise_std^2 of the kind of |A|; strong convexity min |A x|^2 / |x|^2 / noise_std^2.
+    Exact proximal map where A has a closed-form Gram inverse (identity, diagonal, orthonormal, circular convolution).
+
+    Examples
+    --------
+    >>> from apheleia.operators import Identity
+    >>> LeastSquares(Identity(), torch.zeros(1, 2, 2), noise_std=2.0)(torch.ones(1, 2, 2))
+    tensor(0.5000)
+    """
+
+    def __init__(self, A: Operator, y: ArrayLike, noise_std: float | ArrayLike | None = None) -> None:
+        loss = SquaredDistance(y, A.codomain, noise_std)
+        super().__init__(A, y, loss)
+        self.squared_distance = loss
+        linear = isinstance(A, LinearOperator)
+        self.is_quadratic = linear
+        self.is_proximable = isinstance(A, LinearOperator) and A.has_gram_solve
+        self.has_exact_prox = self.is_proximable
+        if isinstance(A, LinearOperator):
+            self.is_strongly_convex = A.smallest_singular_value(self.signal_shape).is_positive
+        # only a well-conditioned inverse makes the conjugate on x's side a number worth having
+        self.has_conjugate = isinstance(A, LinearOperator) and A.is_orthonormal
+
+    @property
+    def formula(self) -> str:
+        std = self.squared_distance.noise_std
+        divisor = "" if std.ndim == 0 and float(std) == 1 else f" / {float(std):.4g}²" if std.numel() == 1 else " / σ²"
+        return f"1/2 |{'' if self.A.name == 'Identity' else 'A '}x - y|²{divisor}"
+
+    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        shape = tuple(x.shape[x.ndim - self.space.rank :])
+        return self._prepared(shape, x.dtype)._prox(x, step)
+
+    def _conjugate(self, u: Tensor) -> Tensor:
+        # A^H A = I: sup_x <x, u> - 1/2 |x - A^H y|^2 / s^2 - rest, where the rest is what A cannot reach of y
+        inner = self._linear()._forward(u)
+        return self.loss._conjugate(inner)
+
+    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
+        return self.squared_distance.noise_std**-2 * self._linear().gram
+
+    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        return self._prepared(shape, dtype) if isinstance(self.A, LinearOperator) else self
+
+    def _prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> _PreparedLeastSquares:
+        return _PreparedLeastSquares(self, self._linear().prepared(shape, dtype))
+
+
+@final
+class _PreparedLeastSquares(Functional):
+    """Least squares for signals of one shape, with its Gram operator and A^H y computed once."""
+
+    backprojection: Tensor
+    is_convex = True
+    is_smooth = True
+    is_quadratic = True
+
+    def __init__(self, original: LeastSquares, A: LinearOperator) -> None:
+        super().__init__(A.domain)
+        self.original = original
+        self.A = A
+        self.gram = A.gram
+        self.loss = original.squared_distance
+        self.is_proximable = original.is_proximable
+        self.has_exact_prox = original.has_exact_prox
+        self.has_conjugate = original.has_conjugate
+        self.is_strongly_convex = original.is_strongly_convex
+        register(self, "backprojection", A._adjoint(original.y))
+
+    @property
+    def name(self) -> str:
+        return self.original.name
+
+    @property
+    def formula(self) -> str:
+        return self.original.formula
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.original.batch_shape
+
+    @property
+    def split(self) -> tuple[Functional, LinearOperator] | None:
+        return (self.loss, self.A)
+
+    def _value(self, x: Tensor) -> Tensor:
+        # through the residual itself: 1/2 <x, Q x> - <b, x> + c would cancel in float32
+        return self.loss._value(self.A._forward(x))
+
+    def _grad(self, x: Tensor) -> Tensor:
+        residual = self.gram._forward(x) - self.backprojection.to(x.dtype)
+        return per_sample(self.loss.precision(x), x, self.space.rank) * residual
+
+    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        # (Q + s I)^{-1} (A^H y + s x) with s = noise_std^2 / step
+        shift = 1 / (step * self.loss.precision(x))
+        return self.gram._shifted_solve(self.backprojection.to(x.dtype) + per_sample(shift, x, self.space.rank) * x, shift)
+
+    def _conjugate(self, u: Tensor) -> Tensor:
+        return self.original._conjugate(u)
+
+    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
+        return self.original._smoothness(shape)
+
+    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
+        return self.original._strong_convexity(shape)
+
+    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
+        return self.loss.noise_std**-2 * self.gram
+
+    def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
+        return self.original.start(shape)

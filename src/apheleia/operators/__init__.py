@@ -1,0 +1,34 @@
+"""Operators: how data are formed from a signal, with exact adjoints and norms that say how they were obtained."""
+
+from apheleia.operators.boundary import Crop
+from apheleia.operators.check import check_adjoint, check_linear, check_norm
+from apheleia.operators.convolution import Convolution, FourierFilter
+from apheleia.operators.decimation import Decimation
+from apheleia.operators.diagonal import Diagonal
+from apheleia.operators.finite_differences import FiniteDifferences
+from apheleia.operators.identity import Identity
+from apheleia.operators.inverse import conjugate_gradient
+from apheleia.operators.linear import Linearization, LinearOperator, stack
+from apheleia.operators.matrix import Matrix
+from apheleia.operators.operator import Operator
+from apheleia.operators.wavelet import WaveletTransform
+
+__all__ = [
+    "Convolution",
+    "Crop",
+    "Decimation",
+    "Diagonal",
+    "FiniteDifferences",
+    "FourierFilter",
+    "Identity",
+    "LinearOperator",
+    "Linearization",
+    "Matrix",
+    "Operator",
+    "WaveletTransform",
+    "check_adjoint",
+    "check_linear",
+    "check_norm",
+    "conjugate_gradient",
+    "stack",
+]

@@ -1,0 +1,176 @@
+"""Diagnostics that users run on their own operators: is the adjoint exact, is the map linear, does the norm hold?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from apheleia.core.errors import CheckError
+from apheleia.core.space import Space
+from apheleia.operators.linear import LinearOperator
+
+__all__ = ["check_adjoint", "check_linear", "check_norm"]
+
+
+def check_adjoint(
+    A: LinearOperator,
+    shape: tuple[int, ...] | None = None,
+    *,
+    batch: tuple[int, ...] = (2,),
+    dtype: torch.dtype = torch.float64,
+    tol: float = 1e-10,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Check <A x, y> = <x, A^H y> for random x and y, and the shapes on both sides.
+
+    Parameters
+    ----------
+    A : LinearOperator
+        The operator to examine.
+    shape : tuple of int, optional
+        Signal shape of x, without batch axes; needed where A takes any size.
+    batch : tuple of int
+        Batch axes of the random signals.
+    dtype : torch.dtype
+        Real precision of the check; `tol` should suit it.
+    tol : float
+        Largest defect |<A x, y> - <x, A^H y>| relative to |A x| |y| + |x| |A^H y|.
+    generator : torch.Generator, optional
+        Source of randomness; a fixed seed by default.
+
+    Returns
+    -------
+    float
+        The largest relative defect found.
+
+    Raises
+    ------
+    CheckError
+        If it exceeds `tol`; a constant wrong factor is named with its value.
+
+    Examples
+    --------
+    >>> from apheleia.operators import FiniteDifferences
+    >>> check_adjoint(FiniteDifferences(), (1, 5, 6)) < 1e-12
+    True
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    x = _draw(A, shape, batch, dtype, generator)
+    image = A(x)
+    y = _randn(Space(tuple(image.shape[len(batch) :]), A.codomain.is_complex), batch, dtype, generator).to(image.device)
+    if A.codomain.check(image, A.name, "A x").shape != y.shape:
+        raise CheckError(f"check_adjoint: {A.name} lost the batch axes {batch}; A x has shape {tuple(image.shape)}.")
+    back = A.adjoint(y)
+    if back.shape != x.shape:
+        raise CheckError(f"check_adjoint: {A.name}.adjoint(y) must have the shape of x, {tuple(x.shape)}; got {tuple(back.shape)}.")
+    left, right = A.codomain.inner(image, y), A.domain.inner(x, back)
+    scale = A.codomain.norm(image) * A.codomain.norm(y) + A.domain.norm(x) * A.domain.norm(back)
+    defect = float(((left - right).abs() / torch.where(scale > 0, scale, 1.0)).max())
+    if not defect <= tol:
+        ratio = right / left
+        spread = float((ratio - ratio.mean()).abs().max() / ratio.mean().abs()) if ratio.numel() > 1 else 1.0
+        hint = f" The adjoint is too large by the factor {ratio.mean().item():.6g}." if spread < 1e-6 else ""
+        raise CheckError(
+            f"check_adjoint: {A.name}: <A x, y> and <x, A^H y> differ by {defect:.3g} relative, above {tol:.3g}.{hint}"
+            " Correct `_adjoint`, or leave it out: the exact one then follows from `_forward`."
+        )
+    return defect
+
+
+def check_linear(
+    A: LinearOperator,
+    shape: tuple[int, ...] | None = None,
+    *,
+    batch: tuple[int, ...] = (2,),
+    dtype: torch.dtype = torch.float64,
+    tol: float = 1e-10,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Check A(2 x - 3 y) = 2 A x - 3 A y for random x and y.
+
+    Parameters, returns and raises are those of `check_adjoint`; the defect is relative to 2 |A x| + 3 |A y|.
+
+    Raises
+    ------
+    CheckError
+        If the defect exceeds `tol`.
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    x, y = (_draw(A, shape, batch, dtype, generator) for _ in range(2))
+    image_x, image_y = A(x), A(y)
+    difference = A(2 * x - 3 * y) - (2 * image_x - 3 * image_y)
+    scale = 2 * A.codomain.norm(image_x) + 3 * A.codomain.norm(image_y)
+    defect = float((A.codomain.norm(difference) / torch.where(scale > 0, scale, 1.0)).max())
+    if not defect <= tol:
+        raise CheckError(
+            f"check_linear: {A.name} is not linear: A(2x - 3y) differs from 2Ax - 3Ay by {defect:.3g} relative, above {tol:.3g}. "
+            "An offset, a clip or an absolute value in `_forward` does this; derive from Operator instead."
+        )
+    return defect
+
+
+def check_norm(
+    A: LinearOperator,
+    shape: tuple[int, ...] | None = None,
+    *,
+    dtype: torch.dtype = torch.float64,
+    samples: int = 8,
+    power_steps: int = 30,
+    tol: float = 1e-8,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Hunt for an x with |A x| > |A| |x|, by power iterations from random starts.
+
+    Parameters
+    ----------
+    A, shape, dtype, generator
+        As in `check_adjoint`.
+    samples, power_steps : int
+        Random starts, and steps of x <- A^H A x from each.
+    tol : float
+        Relative excess that is forgiven to rounding.
+
+    Returns
+    -------
+    float
+        The largest |A x| / (|x| |A|) found; at most 1 for a correct bound, and near 1 for a tight one.
+
+    Raises
+    ------
+    CheckError
+        If it exceeds 1 + tol and A.norm() claims to be exact or an upper bound, or falls short of an exact one by over 5 %.
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    x = _draw(A, shape, (samples,), dtype, generator)
+    bound = A.norm(tuple(x.shape[1:]))
+    largest = 0.0
+    for _ in range(power_steps):
+        image = A(x)
+        ratio = A.codomain.norm(image) / A.domain.norm(x)
+        largest = max(largest, float((ratio / bound.value.to(ratio)).max()) if bound.is_positive else float(ratio.max()))
+        x = A.adjoint(image)
+        size = A.domain.norm(x)
+        x = x / torch.where(size > 0, size, 1.0)[(...,) + (None,) * A.domain.rank]
+        if not bool((size > 0).all()):
+            break
+    if bound.is_upper and largest > 1 + tol:
+        raise CheckError(
+            f"check_norm: {A.name}: |A x| / |x| reaches {largest:.6g} times the claimed norm {bound}. Raise `_norm`'s value."
+        )
+    if bound.kind == "exact" and largest < 0.95 and bound.is_positive:
+        raise CheckError(
+            f"check_norm: {A.name}: no x came closer than {largest:.3g} times the norm {bound}. Call it an upper bound, not exact."
+        )
+    return largest
+
+
+def _randn(space: Space, batch: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    return space.randn(batch, generator=generator, dtype=dtype.to_complex() if space.is_complex else dtype)
+
+
+def _draw(
+    A: LinearOperator, shape: tuple[int, ...] | None, batch: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator
+) -> Tensor:
+    """Draw x in the domain of A, on the device of A's parameters."""
+    space = A.domain if shape is None else Space(tuple(shape), A.domain.is_complex)
+    return _randn(space, batch, dtype, generator).to(A._device())

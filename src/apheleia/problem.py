@@ -1,0 +1,178 @@
+"""Problem: minimise f(x) + g(x) + sum_i h_i(K_i x), sorted by what algorithms can do with each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from apheleia.core.bound import Bound
+from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
+from apheleia.core.interop import accepts_numpy
+from apheleia.core.space import Space, batch_shape, expand_batch
+from apheleia.functionals.functional import Functional, common_space
+from apheleia.operators.identity import Identity
+from apheleia.operators.linear import LinearOperator
+
+__all__ = ["Problem", "Term"]
+
+Term = tuple[Functional, LinearOperator]
+
+
+class Problem(nn.Module):
+    """minimise over x   f(x) + g(x) + sum_i h_i(K_i x).
+
+    The parts are sorted once: smooth ones, at most one with an exact proximal map, and terms (h, K) with proximable h.
+    A functional that is neither smooth nor exactly proximable goes to the terms by its own split: total variation as
+    (group l1, differences), a non-smooth fidelity as (loss, A).
+
+    Parameters
+    ----------
+    f : Functional
+        Usually the fidelity.
+    g : Functional, optional
+        A prior on x.
+    terms : sequence of (Functional, LinearOperator)
+        Pairs (h, K) for priors on K x.
+
+    Raises
+    ------
+    ShapeError
+        If the spaces do not fit together.
+    CapabilityError
+        If a part is neither smooth nor proximable nor split.
+
+    Examples
+    --------
+    >>> from apheleia.functionals import LeastSquares, TotalVariation
+    >>> problem = Problem(LeastSquares(Identity(), torch.zeros(1, 4, 4)), 0.1 * TotalVariation())
+    >>> print(problem.formula)
+    minimise over x:  1/2 |x - y|² + 0.1 TV(x)
+    """
+
+    def __init__(self, f: Functional, g: Functional | None = None, terms: Sequence[Term] = ()) -> None:
+        super().__init__()
+        for name, part in (("f", f), ("g", g)):
+            if part is not None and not isinstance(part, Functional):
+                raise ArgumentError(f"Problem: `{name}` must be a functional; got {type(part).__name__}.")
+        for h, K in terms:
+            if not h.space.accepts(K.codomain.shape):
+                raise ShapeError(f"Problem: the term ({h.name}, {K.name}): {h.name} takes ({h.space}), {K.name} gives ({K.codomain}).")
+        self.f = f
+        self.g = g
+        self.terms = tuple(terms)
+        self._term_modules = nn.ModuleList([nn.ModuleList(term) for term in terms])
+        functionals = (f,) if g is None else (f, g)
+        spaces = [f.space for f in functionals] + [K.domain for _, K in terms]
+        self.space: Space = reduce(lambda a, b: common_space(a, b, "Problem"), spaces)
+        parts = [p for part in functionals for p in part.parts]
+        self.non_smooth = tuple(part for part in parts if not part.is_smooth)
+        self.smooth, self.simple, self.split_terms = _sorted(parts, self.terms, self.space)
+
+    @property
+    def formula(self) -> str:
+        """The objective as a reader writes it."""
+        parts = [f.formula for f in (self.f, self.g) if f is not None]
+        parts += [h.formula.replace("x", f"{K.name} x") for h, K in self.terms]
+        return "minimise over x:  " + " + ".join(parts)
+
+    @property
+    def is_convex(self) -> bool:
+        """Whether every part is convex."""
+        return all(part.is_convex for part in self._parts())
+
+    @property
+    def is_from_numpy(self) -> bool:
+        """Whether the data came as ndarrays, so that answers are ndarrays."""
+        return any(part.is_from_numpy for part in self._parts())
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Broadcast of the batch axes of data, weights and noise levels."""
+        return batch_shape(*(part.batch_shape for part in self._parts()), who="Problem")
+
+    def _parts(self) -> list[Functional]:
+        return [*self.smooth, *([] if self.simple is None else [self.simple]), *(h for h, _ in self.split_terms)]
+
+    @accepts_numpy
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the objective of each sample, (*batch,)."""
+        return self.objective(self.space.check(x, "Problem", "x"))
+
+    def objective(self, x: Tensor) -> Tensor:
+        """Return f(x) + g(x) + sum_i h_i(K_i x) for a tensor (*batch, *space), (*batch,)."""
+        energies = [part._value(x) for part in (self.f, self.g) if part is not None]
+        return reduce(torch.add, energies + [h._value(K._forward(x)) for h, K in self.terms])
+
+    def smooth_grad(self, x: Tensor) -> Tensor:
+        """Return the gradient of the smooth parts, zero where there are none, (*batch, *space)."""
+        return reduce(torch.add, [part._grad(x) for part in self.smooth]) if self.smooth else torch.zeros_like(x)
+
+    def smooth_value(self, x: Tensor) -> Tensor:
+        """Return the energy of the smooth parts, (*batch,)."""
+        zero = torch.zeros(self.space.batch_shape(x), dtype=x.real.dtype, device=x.device)
+        return reduce(torch.add, [part._value(x) for part in self.smooth], zero)
+
+    def smoothness(self, shape: tuple[int, ...]) -> Bound:
+        """Return the Lipschitz constant of the smooth parts' gradient."""
+        return Bound.sum([part.smoothness(shape) for part in self.smooth]) if self.smooth else Bound(0.0, "exact", "no smooth part")
+
+    def strong_convexity(self, shape: tuple[int, ...]) -> Bound:
+        """Return a lower bound of the objective's modulus of strong convexity."""
+        parts = [*self.smooth, *([] if self.simple is None else [self.simple])]
+        bounds = [part.strong_convexity(shape) for part in parts if part.is_strongly_convex]
+        for h, K in self.split_terms:
+            if h.is_strongly_convex:
+                inner = h.strong_convexity(K.output_shape(shape))
+                bounds.append(Bound.product([inner, K.smallest_singular_value(shape).squared()], side="lower"))
+        return Bound.sum(bounds, side="lower") if bounds else Bound(0.0, "lower", "no part is strongly convex")
+
+    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Problem:
+        """Return the same problem with all that depends only on the signal's shape and precision computed once."""
+        terms = [(h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in self.terms]
+        g = None if self.g is None else self.g.prepared(shape, dtype)
+        return Problem(self.f.prepared(shape, dtype), g, terms)
+
+    def start(self, x0: Tensor | None = None) -> Tensor:
+        """Return the point to begin from with the full batch shape: `x0`, or what the fidelity suggests.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no suggestion and no `x0`.
+        ShapeError
+            If `x0` does not fit.
+        """
+        x = self.f.start() if x0 is None else self.space.check(x0, "solve", "x0")
+        if x is None:
+            raise ArgumentError(f"solve: {self.f.name} suggests no point to begin from; give `x0` of shape (*batch, {self.space}).")
+        batch = batch_shape(self.batch_shape, self.space.batch_shape(x), who="Problem")
+        return expand_batch(x, batch, self.space.rank)
+
+
+def _sorted(
+    parts: list[Functional], terms: tuple[Term, ...], space: Space
+) -> tuple[tuple[Functional, ...], Functional | None, tuple[Term, ...]]:
+    """Return smooth parts, the one with an exact proximal map, and the terms."""
+    smooth = tuple(part for part in parts if part.is_smooth)
+    simple: Functional | None = None
+    split: list[Term] = []
+    for part in (part for part in parts if not part.is_smooth):
+        if part.has_exact_prox and simple is None:
+            simple = part
+        elif part.split is not None:
+            split.append(part.split)
+        elif part.is_proximable:
+            split.append((part, Identity(space)))
+        else:
+            raise CapabilityError(
+                f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Give it one of these, or smooth it."
+            )
+    smooth += tuple(h @ K for h, K in terms if h.is_smooth)
+    for h, K in (term for term in terms if not term[0].is_smooth):
+        if not h.is_proximable:
+            raise CapabilityError(f"Problem: the term ({h.name}, {K.name}) needs a proximable or smooth h; {h.name} is neither.")
+        split.append((h, K))
+    return smooth, simple, tuple(split)

@@ -1,0 +1,137 @@
+"""Certificates in plain words: what each claim means for a reader who does not know the theory."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from apheleia.core.bound import Bound, format_values
+from apheleia.core.certificate import Certificate
+
+__all__ = ["QUESTIONS", "Explained", "explain"]
+
+
+class _Words(NamedTuple):
+    question: str
+    yes: str
+    unknown: str
+
+
+_WORDS = {
+    "convergence": _Words(
+        "Do the steps lead to a solution?",
+        "the steps approach a solution of the stated model.",
+        "Nobody has shown that more steps bring this run closer to a solution; judge by the curves and the residual.",
+    ),
+    "rate": _Words(
+        "How fast do they get there?",
+        "the error falls at least as fast as this bound.",
+        "The steps may be slow; nothing is promised about how many are enough.",
+    ),
+    "uniqueness": _Words(
+        "Is there only one solution?",
+        "exactly one image minimises the objective; any correct method finds the same.",
+        "Several images may minimise the objective equally well; the one shown is one of them.",
+    ),
+    "distance": _Words(
+        "How far is this image from the exact solution?",
+        "the image shown is no farther than this from the exact minimiser of the objective.",
+        "The distance to the exact minimiser is not bounded by a number.",
+    ),
+    "objective_gap": _Words(
+        "How much lower could the objective be?",
+        "no image whatever lowers the objective by more than this.",
+        "How much lower the objective could get is not bounded by a number.",
+    ),
+    "stability": _Words(
+        "What does a small change in the data do?",
+        "a change in the data changes the solution by at most this factor.",
+        "Slightly different data might give a rather different image; nothing is promised.",
+    ),
+}
+
+#: The question behind each claim, in the words of the page.
+QUESTIONS: dict[str, str] = {claim: words.question for claim, words in _WORDS.items()}
+
+_MARKS = {"proved": "✓", "estimated": "≈", "none": "–"}
+_LABELS = {"proved": "proved", "estimated": "estimated", "none": "not known"}
+_SIDES = {"exact": "{}, exact up to rounding", "upper": "at most {}", "lower": "at least {}", "estimate": "about {}"}
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/)?(?:doi:\s*)?(10\.\d{4,9}/[^\s\]\"<>,;]*[^\s\]\"<>,;.])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A certificate as the page shows it; every field is plain text.
+
+    Attributes
+    ----------
+    question, meaning : str
+        What the claim is about, and what its status means for the reader.
+    status, mark, label : str
+        "proved", "estimated" or "none"; a sign that needs no colour; the status in the words of the page.
+    value, why : str
+        The number with its pedigree, empty where there is none; the condition that was checked.
+    source, doi : str
+        The theory behind it without its DOI, and the bare DOI ("10.1137/..."); either may be empty.
+    """
+
+    question: str
+    meaning: str
+    status: str
+    mark: str
+    label: str
+    value: str
+    why: str
+    source: str
+    doi: str
+
+
+def explain(certificate: Certificate, size: int) -> Explained:
+    """Return `certificate` in plain words.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        A claim about a single image.
+    size : int
+        Number of values of the image (pixels times channels), to restate a distance as one for each value.
+    """
+    words = _WORDS[certificate.claim]
+    meaning = {
+        "proved": words.yes[0].upper() + words.yes[1:],
+        "estimated": f"Expected, but it rests on an estimate: {words.yes}",
+        "none": words.unknown,
+    }[certificate.status]
+    source, doi = _split_doi(certificate.source)
+    return Explained(
+        question=words.question,
+        meaning=meaning,
+        status=certificate.status,
+        mark=_MARKS[certificate.status],
+        label=_LABELS[certificate.status],
+        value=_value(certificate, size),
+        why=certificate.why,
+        source=source,
+        doi=doi,
+    )
+
+
+def _value(certificate: Certificate, size: int) -> str:
+    bound = certificate.value
+    if bound is None:
+        return ""
+    text = _SIDES[bound.kind].format(format_values(bound.value))
+    if certificate.claim == "distance":
+        each = Bound(bound.value / math.sqrt(max(size, 1)), bound.kind, bound.how)
+        text += f" over the whole image; root mean square {format_values(each.value)} for each value"
+    return f"{text} ({bound.how})" if bound.how else text
+
+
+def _split_doi(source: str) -> tuple[str, str]:
+    found = _DOI.search(source)
+    if found is None:
+        return source, ""
+    rest = (source[: found.start()] + source[found.end() :]).strip(" ,;.")
+    return rest, found.group(1)

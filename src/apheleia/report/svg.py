@@ -1,0 +1,126 @@
+"""Curves on log axes as inline SVG, drawn in the colour of the text so that they follow dark mode."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+__all__ = ["log_curve", "undrawn"]
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 468.0, 14.0, 232.0  # the frame, inside a view of 480 x 280
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def undrawn(steps: Sequence[int], values: Sequence[float]) -> str:
+    """Return a sentence on the points that log axes cannot show, empty where there are none.
+
+    Step 0 is not counted: it is the start, and a log axis begins at step 1.
+    """
+    shown = [v for k, v in zip(steps, values, strict=True) if k >= 1]
+    odd = sum(not math.isfinite(v) for v in shown)
+    low = sum(math.isfinite(v) and v <= 0 for v in shown)
+    parts = [f"{odd} not finite"] if odd else []
+    parts += [f"{low} exactly at or below zero"] if low else []
+    return f"Not drawn: {' and '.join(parts)}." if parts else ""
+
+
+def log_curve(steps: Sequence[int], values: Sequence[float], title: str, level: tuple[float, str] | None = None) -> str:
+    """Return an SVG of `values` against `steps` on log axes.
+
+    Points at step 0, zeros, negative and non-finite values have no place on log axes: the line breaks there.
+
+    Parameters
+    ----------
+    steps : sequence of int
+        Step numbers, increasing.
+    values : sequence of float
+        One value a step.
+    title : str
+        What is shown, for readers who cannot see it.
+    level : tuple of (float, str), optional
+        A value to mark by a dashed line, and its name, such as a tolerance.
+
+    Returns
+    -------
+    str
+        An `<svg>` element; texts are escaped.
+    """
+    points = [(k, v) for k, v in zip(steps, values, strict=True) if k >= 1]
+    shown = [(math.log10(k), math.log10(v)) for k, v in points if _drawable(v)]
+    marked = level if level is not None and _drawable(level[0]) else None
+    opening = f'<svg viewBox="0 0 480 280" role="img" aria-label="{html.escape(title)}" class="curve" fill="none" stroke="currentColor">'
+    if not shown:
+        return f'{opening}<text x="240" y="130" text-anchor="middle">no value to draw</text></svg>'
+    heights = [y for _, y in shown] + ([math.log10(marked[0])] if marked else [])
+    x_range = _widen(min(x for x, _ in shown), max(x for x, _ in shown))
+    y_range = _widen(float(math.floor(min(heights))), float(math.ceil(max(heights))))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        right = _LEFT + (_RIGHT - _LEFT) * (x - x_range[0]) / (x_range[1] - x_range[0])
+        down = _BOTTOM - (_BOTTOM - _TOP) * (y - y_range[0]) / (y_range[1] - y_range[0])
+        return right, down
+
+    parts = [opening]
+    for tick in _decades(*y_range):
+        _, down = place(x_range[0], tick)
+        parts.append(f'<path class="grid" d="M{_LEFT} {down:.1f}H{_RIGHT}"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{down + 4:.1f}" text-anchor="end">{_power(tick)}</text>')
+    for step in _step_ticks(*x_range):
+        right, _ = place(math.log10(step), y_range[0])
+        parts.append(f'<path class="tick" d="M{right:.1f} {_BOTTOM}v5"/>')
+        parts.append(f'<text x="{right:.1f}" y="{_BOTTOM + 21}" text-anchor="middle">{step:.0f}</text>')
+    parts.append(f'<path class="axis" d="M{_LEFT} {_BOTTOM}H{_RIGHT}"/>')
+    parts.append(f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_BOTTOM + 42}" text-anchor="middle">step</text>')
+    if marked is not None:
+        _, down = place(x_range[0], math.log10(marked[0]))
+        parts.append(f'<path class="level" stroke-dasharray="5 4" d="M{_LEFT} {down:.1f}H{_RIGHT}"/>')
+        parts.append(f'<text x="{_LEFT + 6}" y="{down - 5:.1f}">{html.escape(marked[1])}</text>')
+    for drawable, run in groupby(points, key=lambda point: _drawable(point[1])):
+        if drawable:
+            parts.append(_line([place(math.log10(k), math.log10(v)) for k, v in run]))
+    return "".join([*parts, "</svg>"])
+
+
+def _drawable(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _widen(low: float, high: float) -> tuple[float, float]:
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _decades(low: float, high: float) -> range:
+    first, last = math.ceil(low), math.floor(high)
+    return range(first, last + 1, max(1, math.ceil((last - first) / 5)))
+
+
+def _step_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5, 10 ... within the axis; whole decades only where those are enough; the ends where there are none."""
+    slack = 1e-9  # log10 of a power of ten may miss it by rounding
+    inside = range(math.floor(low), math.ceil(high) + 1)
+    fine = [m * 10.0**d for d in inside for m in (1, 2, 5) if low - slack <= math.log10(m * 10.0**d) <= high + slack and d >= 0]
+    if len(fine) <= 6:
+        return fine or [round(10**low), round(10**high)]
+    whole = [10.0**d for d in inside if low - slack <= d <= high + slack]
+    return whole[:: math.ceil(len(whole) / 6)]
+
+
+def _power(exponent: int) -> str:
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def _line(places: list[tuple[float, float]]) -> str:
+    """Return a polyline, or a dot for a lonely point; where many points share a column of pixels its extremes stand for them."""
+    if len(places) == 1:
+        return f'<circle class="dot" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3" fill="currentColor"/>'
+    kept: list[tuple[float, float]] = []
+    for _, group in groupby(places, key=lambda point: round(point[0])):
+        column = list(group)
+        kept += column if len(column) <= 2 else sorted((min(column, key=_down), max(column, key=_down)))
+    return f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in kept)}"/>'
+
+
+def _down(point: tuple[float, float]) -> float:
+    return point[1]
