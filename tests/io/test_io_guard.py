@@ -409,6 +409,11 @@ def test_tiff_widths_that_are_no_whole_numbers(tmp_path, values):
     refused(tiff_of(tmp_path, (tags, bytes(16))), "TIFF tag 256 needs whole numbers")
 
 
+def test_tiff_with_several_widths(tmp_path):
+    tags = [t for t in io_files.tiff_tags(4, 4) if t[0] != 256] + [(256, 4, [4, 4])]
+    refused(tiff_of(tmp_path, (tags, bytes(16))), "TIFF tag 256 needs one value, got several")
+
+
 def test_tiff_pages_that_differ(tmp_path):
     refused(tiff_of(tmp_path, page(), page(width=5)), r"pages that differ: page 1 is uint8 \(4, 4\), page 2 is uint8 \(4, 5\)")
 

@@ -48,7 +48,7 @@ class ADMM(Algorithm):
     Notes
     -----
     Certificate: convergence is proved where the x-update has a closed form; where it is a linear system solved by conjugate
-    gradients, to a tolerance that falls as 1 / k^2, the sum of the errors is not bounded by numbers that are known: estimated.
+    gradients, to a tolerance that falls as k^-1.5, the sum of the errors is not bounded by numbers that are known: estimated.
     Source: S. Boyd et al., Foundations and Trends in Machine Learning 3 (2011), doi:10.1561/2200000016.
     """
 
@@ -80,7 +80,7 @@ class ADMM(Algorithm):
             p / per_sample(state.penalty, p, h.space.rank) for (h, _), p in zip(terms, state.multipliers, strict=True)
         )
         targets = tuple(z - u for z, u in zip(state.splits, scaled, strict=True))
-        x = quadratic_update(problem, state.x, targets, state.penalty, tol=1e-2 / (state.k + 1) ** 2)
+        x = quadratic_update(problem, state.x, targets, state.penalty, tol=0.1 / (state.k + 1) ** 1.5)
         images = tuple(K._forward(x) for _, K in terms)
         splits = tuple(
             h._prox(image + u, 1 / state.penalty) for (h, _), image, u in zip(terms, images, scaled, strict=True)
@@ -90,8 +90,8 @@ class ADMM(Algorithm):
             for (h, _), p, image, z in zip(terms, state.multipliers, images, splits, strict=True)
         )
         own = len(terms) - len(problem.split_terms)
-        # with a constraint on x itself, its split variable is the point that satisfies it
-        point = splits[0] if own and is_closed_form(problem) else x
+        # the split variable of a constraint on x itself is the point that satisfies it
+        point = splits[0] if own else x
         new = replace(state, k=state.k + 1, x=point, duals=multipliers[own:], splits=splits, multipliers=multipliers)
         if self.penalty is not None or new.k not in REBALANCE_AT:
             return new
@@ -111,5 +111,5 @@ class ADMM(Algorithm):
         if is_closed_form(problem):
             why = "convex objective, closed-form updates; the penalty changes finitely often"
             return (Certificate("convergence", "proved", None, why, _SOURCE),)
-        why = "convex objective; the linear system is solved by iterations to a tolerance falling as 1 / k^2"
+        why = "convex objective; the linear system is solved by iterations to a tolerance falling as k^-1.5"
         return (Certificate("convergence", "estimated", None, why, _SOURCE),)

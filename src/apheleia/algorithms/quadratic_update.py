@@ -67,4 +67,5 @@ def quadratic_update(
         return curved if hessian is None else curved + hessian._forward(v)
 
     rhs = pulled if hessian is None else pulled - problem.smooth_grad(torch.zeros_like(x))
-    return conjugate_gradient(apply, rhs, problem.space, x0=x, tol=tol, max_steps=100)[0]
+    reachable = 30 * torch.finfo(x.real.dtype).eps
+    return conjugate_gradient(apply, rhs, problem.space, x0=x, tol=max(tol, reachable), max_steps=100)[0]

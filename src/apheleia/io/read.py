@@ -55,9 +55,7 @@ def read(path: str | os.PathLike[str], *, axes: str | None = None, budget_bytes:
         raise
     except MemoryError as error:
         size = gibibytes(file.decoded_bytes)
-        raise FileError(
-            f"{file.path} decodes to {size}, shape {file.shape}, more than the free memory: crop it first."
-        ) from error
+        raise FileError(f"{file.path} decodes to {size}, shape {file.shape}, beyond the free memory: crop it first.") from error
     except Exception as error:
         # Decoders raise anything on damaged files, even SyntaxError, and in several lines.
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -85,7 +85,7 @@ class Directory:
         return values.astype(np.uint64)
 
     def whole(self, tag: int, default: int) -> int:
-        """Read the first value of a tag that counts something.
+        """Read the only value of a tag that counts something.
 
         Parameters
         ----------
@@ -102,9 +102,11 @@ class Directory:
         Raises
         ------
         FileError
-            If the value is negative or no whole number.
+            If there are several values, or one that is negative or no whole number.
         """
-        values = self.wholes(tag, 1)
+        values = self.wholes(tag, 2)
+        if len(values) > 1:
+            raise FileError(f"{self.path} is corrupt: its TIFF tag {tag} needs one value, got several; save it again.")
         return int(values[0]) if values.size else default
 
     def ratio(self, tag: int) -> float:

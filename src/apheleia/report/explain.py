@@ -26,7 +26,7 @@ _WORDS = {
         "Nobody has shown that more steps bring this run closer to a solution; judge by the curves and the residual.",
     ),
     "rate": _Words(
-        "How fast do they get there?",
+        "How fast do the steps approach a solution?",
         "the error falls at least as fast as this bound.",
         "The steps may be slow; nothing is promised about how many are enough.",
     ),
@@ -125,7 +125,7 @@ def _value(certificate: Certificate, size: int) -> str:
     text = _SIDES[bound.kind].format(format_values(bound.value))
     if certificate.claim == "distance":
         each = Bound(bound.value / math.sqrt(max(size, 1)), bound.kind, bound.how)
-        text += f" over the whole image; root mean square {format_values(each.value)} for each value"
+        text += f" in all; spread over {size} values, a root mean square of {format_values(each.value)} for each"
     return f"{text} ({bound.how})" if bound.how else text
 
 

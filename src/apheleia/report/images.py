@@ -19,19 +19,21 @@ class Images:
 
     Parameters
     ----------
-    observed, restored : ndarray
+    observed : ndarray
         Floating point, shape (H, W), (H, W, 1) or (H, W, 3), in units of full scale, usually within [0, 1].
+    restored : ndarray
+        The same, or larger by a whole factor in both directions where the restoration also enlarges.
     residual : ndarray
-        A x - y for the restored x, of the same shape and units, centred on zero.
+        A x - y for the restored x, of the shape and units of `observed`, centred on zero.
     truth : ndarray or None
-        The true image, of the same shape and units; None where nobody knows it.
+        The true image, of the shape and units of `restored`; None where nobody knows it.
     display_range : tuple of float
         The values shown as black and as white, the same for all images; what lies outside is clipped for display only.
 
     Raises
     ------
     ShapeError
-        If an image has another rank or number of channels, is empty, or differs in shape from the observed one.
+        If an image has another rank or number of channels, is empty, or does not match the observed one.
     ArgumentError
         If an image is not floating point, or the display range is not an increasing pair of finite numbers.
     """
@@ -43,24 +45,22 @@ class Images:
     display_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        shape = _drop_channel(self.observed).shape
         for name, image in self.named():
             _check(name, image)
-            if _drop_channel(image).shape != shape:
-                raise ShapeError(f"Images: `{name}` must have the shape {shape} of `observed`; got {image.shape}.")
+        height, width, *channels = _drop_channel(self.observed).shape
+        small, large = (height, width, *channels), (height * self.scale, width * self.scale, *channels)
+        for name, image in self.named():
+            expected = small if name in ("observed", "residual") else large
+            if image.shape != expected or self.scale < 1:
+                raise ShapeError(f"Images: `{name}` must have the shape {expected} to match `observed`; got {image.shape}.")
         black, white = self.display_range
         if not (math.isfinite(black) and math.isfinite(white) and black < white):
             raise ArgumentError(f"Images: `display_range` must be two finite, increasing numbers; got {self.display_range}.")
 
     @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.observed.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.observed.shape[1]
+    def scale(self) -> int:
+        """How many times larger than the observed image the restored one is, 1 or more."""
+        return self.restored.shape[0] // self.observed.shape[0]
 
     def named(self) -> tuple[tuple[str, NDArray[np.floating]], ...]:
         """Return name and image for each one there is, in reading order; a single channel is dropped without a copy."""

@@ -86,7 +86,8 @@ def render(page: Page) -> str:
         If the texts alone take more than the limit.
     """
     template = _environment().get_template("report.html.j2")
-    crops = choose_crops(*(image for name, image in page.images.named() if name in ("observed", "restored")))
+    named = dict(page.images.named())
+    crops = choose_crops(named["observed"], named["restored"])
     rows, reach = close_ups(page.images, crops)
     fixed = {
         "page": page,
@@ -95,7 +96,7 @@ def render(page: Page) -> str:
         "solver_figures": _solver_figures(page.solver),
         "curves": _curves(page.solver),
         "certificates": _certificates(page.solver),
-        "notes": page.notes + _standing_notes(page),
+        "notes": _standing_notes(page) + page.notes,
     }
     for rung in RUNGS:
         text = template.render(fixed | {"overviews": overviews(page.images, rung), "overview_note": overview_note(page.images, rung)})
@@ -171,5 +172,5 @@ def _standing_notes(page: Page) -> tuple[str, ...]:
     claimed = {c.claim for c in page.solver.certificates} if page.solver is not None else set()
     silent = [question for claim, question in QUESTIONS.items() if claim not in claimed]
     if silent:
-        notes.append("Nothing is claimed, not even that it is unknown, about: " + " ".join(silent))
+        notes.append("The run makes no statement at all on: " + " ".join(silent))
     return tuple(notes)

@@ -61,7 +61,6 @@ class CloseUp:
 def overviews(images: Images, rung: Rung) -> tuple[Picture, ...]:
     """Return the whole images, at most `rung.side` pixels on the longer side, in the quality of `rung`."""
     black, white = images.display_range
-    size = f"{images.width} × {images.height} pixels"
     pictures = []
     for name, image in images.named():
         small = shrink(image, rung.side)
@@ -71,17 +70,19 @@ def overviews(images: Images, rung: Rung) -> tuple[Picture, ...]:
         else:
             pixels, note = to_bytes(small, black, white), _remark(image, black, white)
         uri = data_uri(pixels, rung.quality)
-        alt = f"{_TITLES[name]}, the whole image, {size}"
+        alt = f"{_TITLES[name]}, the whole image, {_size(image)}"
         pictures.append(Picture(f"whole-{name}", _TITLES[name], note, alt, uri, max(pixels.shape[:2]) < 300))
     return tuple(pictures)
 
 
 def overview_note(images: Images, rung: Rung) -> str:
     """Return how the overviews were made from the images, for the reader who judges sharpness by them."""
-    k = math.ceil(max(images.height, images.width) / rung.side)
+    k = math.ceil(max(images.restored.shape[:2]) / rung.side)
     kind = "lossless PNG" if rung.quality is None else f"JPEG of quality {rung.quality}"
-    scale = "at their own size" if k == 1 else f"as means over {k} × {k} pixels"
-    return f"Images of {images.width} × {images.height} pixels, shown {scale} ({kind})."
+    shown = "at their own size" if k == 1 else f"as means over {k} × {k} pixels"
+    if images.scale == 1:
+        return f"Images of {_size(images.observed)}, shown {shown} ({kind})."
+    return f"Observed: {_size(images.observed)}. Restored: {_size(images.restored)}, shown {shown} ({kind})."
 
 
 def close_ups(images: Images, crops: tuple[Crop, ...]) -> tuple[tuple[CloseUp, ...], float]:
@@ -91,7 +92,8 @@ def close_ups(images: Images, crops: tuple[Crop, ...]) -> tuple[tuple[CloseUp, .
 
     def picture(number: int, crop: Crop, name: str, image: NDArray[np.floating]) -> Picture:
         low, high = (-reach, reach) if name == "residual" else (black, white)
-        uri = data_uri(to_bytes(crop.cut(image), low, high))
+        scale = images.scale if name in ("restored", "truth") else 1
+        uri = data_uri(to_bytes(crop.cut(image, scale), low, high))
         alt = f"{_TITLES[name]}, close-up {number}, {crop.rule}: {crop.place}"
         return Picture(f"crop-{number}-{name}", _TITLES[name], "", alt, uri, True)
 
@@ -100,6 +102,10 @@ def close_ups(images: Images, crops: tuple[Crop, ...]) -> tuple[tuple[CloseUp, .
         for number, crop in enumerate(crops, start=1)
     )
     return rows, reach
+
+
+def _size(image: NDArray[np.floating]) -> str:
+    return f"{image.shape[1]} × {image.shape[0]} pixels"
 
 
 def _remark(image: NDArray[np.floating], black: float, white: float) -> str:

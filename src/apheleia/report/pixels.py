@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Survey", "shrink", "survey", "symmetric_range", "to_bytes"]
+__all__ = ["Survey", "block_means", "shrink", "survey", "symmetric_range", "to_bytes"]
 
 _NOT_FINITE = (255, 0, 255)  # magenta: no photograph and no grey residual is taken for it
 
@@ -53,14 +53,18 @@ def survey(image: NDArray[np.floating], black: float, white: float) -> Survey:
 
 
 def shrink(image: NDArray[np.floating], side: int) -> NDArray[np.floating]:
-    """Return the means over k x k pixels, with the smallest k that brings the longer side to at most `side` pixels.
+    """Return the means over blocks, the smallest that bring the longer side to at most `side` pixels."""
+    return block_means(image, math.ceil(max(image.shape[:2]) / side))
 
-    The image itself is returned where it already fits. Blocks at the right and lower edge average the pixels they have.
+
+def block_means(image: NDArray[np.floating], k: int) -> NDArray[np.floating]:
+    """Return the means over k x k pixels of an image (H, W) or (H, W, 3); the image itself for k = 1.
+
+    Blocks at the right and lower edge average the pixels they have. One row of blocks at a time is held in float64.
     """
-    height, width = image.shape[:2]
-    k = math.ceil(max(height, width) / side)
-    if k <= 1:
+    if k == 1:
         return image
+    height, width = image.shape[:2]
     tops, lefts = np.arange(0, height, k), np.arange(0, width, k)
     total = np.zeros((len(tops), len(lefts), *image.shape[2:]))
     with np.errstate(invalid="ignore", over="ignore"):

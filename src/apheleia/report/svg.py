@@ -55,7 +55,7 @@ def log_curve(steps: Sequence[int], values: Sequence[float], title: str, level: 
         return f'{opening}<text x="240" y="130" text-anchor="middle">no value to draw</text></svg>'
     heights = [y for _, y in shown] + ([math.log10(marked[0])] if marked else [])
     x_range = _widen(min(x for x, _ in shown), max(x for x, _ in shown))
-    y_range = _widen(float(math.floor(min(heights))), float(math.ceil(max(heights))))
+    y_range = _decade_range(min(heights), max(heights))
 
     def place(x: float, y: float) -> tuple[float, float]:
         right = _LEFT + (_RIGHT - _LEFT) * (x - x_range[0]) / (x_range[1] - x_range[0])
@@ -89,6 +89,12 @@ def _drawable(value: float) -> bool:
 
 def _widen(low: float, high: float) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _decade_range(low: float, high: float) -> tuple[float, float]:
+    """Return the values with a margin; out to whole decades where fewer than two of these lie within."""
+    low, high = low - 0.2, high + 0.2
+    return (low, high) if math.floor(high) > math.ceil(low) else (float(math.floor(low)), float(math.ceil(high)))
 
 
 def _decades(low: float, high: float) -> range:

@@ -1,0 +1,20 @@
+"""Imaging: photographs and micrographs, from blur and noise to a restoration with a report."""
+
+from apheleia.imaging.kernels import box_kernel, gaussian_kernel, read_kernel, sampling_kernel
+from apheleia.imaging.model import PRIORS, ImagingModel
+from apheleia.imaging.noise import estimate_noise_std
+from apheleia.imaging.restore import Restoration, restore
+from apheleia.imaging.weight import discrepancy_weight
+
+__all__ = [
+    "PRIORS",
+    "ImagingModel",
+    "Restoration",
+    "box_kernel",
+    "discrepancy_weight",
+    "estimate_noise_std",
+    "gaussian_kernel",
+    "read_kernel",
+    "restore",
+    "sampling_kernel",
+]

@@ -1,0 +1,104 @@
+"""Blur kernels: Gaussian and box ones by formula, any other from a file."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+
+import numpy
+
+from apheleia.core.errors import ArgumentError, FileError
+from apheleia.io import DEFAULT_BUDGET_BYTES, read
+
+__all__ = ["box_kernel", "gaussian_kernel", "read_kernel", "sampling_kernel"]
+
+
+def gaussian_kernel(sigma: float, radius: int | None = None) -> numpy.ndarray:
+    """Return a Gaussian sampled on a square grid and normalised to sum 1.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in pixels, above zero.
+    radius : int, optional
+        Half width in pixels; ceil(4 sigma) by default, beyond which 6e-5 of the mass of each axis lies.
+
+    Returns
+    -------
+    ndarray of float64, (2 radius + 1, 2 radius + 1)
+
+    Raises
+    ------
+    ArgumentError
+        If sigma is not above zero.
+    """
+    if not 0 < sigma < math.inf:
+        raise ArgumentError(f"gaussian_kernel: `sigma` must be a number above zero, in pixels; got {sigma!r}.")
+    half = math.ceil(4 * sigma) if radius is None else radius
+    profile = numpy.exp(-0.5 * (numpy.arange(-half, half + 1) / sigma) ** 2)
+    kernel = numpy.outer(profile, profile)
+    return kernel / kernel.sum()
+
+
+def box_kernel(size: int) -> numpy.ndarray:
+    """Return a square of equal weights that sums to 1: a blur by defocus, coarsely.
+
+    Parameters
+    ----------
+    size : int
+        Width in pixels, at least 1.
+
+    Raises
+    ------
+    ArgumentError
+        If the size is below 1.
+    """
+    if size < 1:
+        raise ArgumentError(f"box_kernel: `size` must be at least 1 pixel; got {size!r}.")
+    return numpy.full((size, size), 1 / size**2)
+
+
+def sampling_kernel(scale: int) -> numpy.ndarray:
+    """Return the kernel that averages the scale x scale fine pixels inside each coarse one, aligned with x[::scale, ::scale].
+
+    Parameters
+    ----------
+    scale : int
+        Fine pixels a coarse one, at least 1.
+
+    Returns
+    -------
+    ndarray of float64, (2 scale - 1, 2 scale - 1)
+        Its centre is at scale - 1, so that output pixel n reads the inputs n to n + scale - 1.
+    """
+    kernel = numpy.zeros((2 * scale - 1, 2 * scale - 1))
+    kernel[:scale, :scale] = 1 / scale**2
+    return kernel
+
+
+def read_kernel(path: str | PathLike[str], budget_bytes: int = DEFAULT_BUDGET_BYTES) -> numpy.ndarray:
+    """Read a blur kernel from a grey image or an array file, and normalise it to sum 1.
+
+    Parameters
+    ----------
+    path : path
+        PNG, JPEG, TIFF or npy; the centre of rotation is at height // 2, width // 2.
+    budget_bytes : int
+        Largest decoded size.
+
+    Returns
+    -------
+    ndarray of float64, (height, width)
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, is not a single grey image, holds negative values or sums to zero.
+    """
+    measurement = read(path, budget_bytes=budget_bytes)
+    if measurement.axes != "YX":
+        raise FileError(f"{path}: a kernel must be one grey image (height, width); this file has axes {measurement.axes}.")
+    kernel = measurement.data.astype(numpy.float64)
+    if kernel.min() < 0 or not kernel.sum() > 0:
+        raise FileError(f"{path}: a kernel must be non-negative with a sum above zero; its minimum is {kernel.min():.4g}.")
+    return kernel / kernel.sum()
