@@ -10,7 +10,7 @@
 'CONVERGED'
 """
 
-from apheleia import operators
+from apheleia import data, imaging, io, metrics, operators
 from apheleia.algorithms import (
     ADMM,
     FISTA,
@@ -113,7 +113,11 @@ __all__ = [
     "check_linear",
     "check_norm",
     "check_prox",
+    "data",
     "duality_gap",
+    "imaging",
+    "io",
+    "metrics",
     "operators",
     "solve",
 ]

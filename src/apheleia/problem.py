@@ -59,7 +59,8 @@ class Problem(nn.Module):
                 raise ArgumentError(f"Problem: `{name}` must be a functional; got {type(part).__name__}.")
         for h, K in terms:
             if not h.space.accepts(K.codomain.shape):
-                raise ShapeError(f"Problem: the term ({h.name}, {K.name}): {h.name} takes ({h.space}), {K.name} gives ({K.codomain}).")
+                fault = f"{h.name} takes ({h.space}), {K.name} gives ({K.codomain})"
+                raise ShapeError(f"Problem: the term ({h.name}, {K.name}) does not fit: {fault}.")
         self.f = f
         self.g = g
         self.terms = tuple(terms)
@@ -117,7 +118,9 @@ class Problem(nn.Module):
 
     def smoothness(self, shape: tuple[int, ...]) -> Bound:
         """Return the Lipschitz constant of the smooth parts' gradient."""
-        return Bound.sum([part.smoothness(shape) for part in self.smooth]) if self.smooth else Bound(0.0, "exact", "no smooth part")
+        if not self.smooth:
+            return Bound(0.0, "exact", "no smooth part")
+        return Bound.sum([part.smoothness(shape) for part in self.smooth])
 
     def strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         """Return a lower bound of the objective's modulus of strong convexity."""
@@ -147,7 +150,7 @@ class Problem(nn.Module):
         """
         x = self.f.start() if x0 is None else self.space.check(x0, "solve", "x0")
         if x is None:
-            raise ArgumentError(f"solve: {self.f.name} suggests no point to begin from; give `x0` of shape (*batch, {self.space}).")
+            raise ArgumentError(f"solve: {self.f.name} suggests no point to begin from; give `x0`, (*batch, {self.space}).")
         batch = batch_shape(self.batch_shape, self.space.batch_shape(x), who="Problem")
         return expand_batch(x, batch, self.space.rank)
 
@@ -163,16 +166,25 @@ def _sorted(
         if part.has_exact_prox and simple is None:
             simple = part
         elif part.split is not None:
-            split.append(part.split)
+            split.append(_split(*part.split))
         elif part.is_proximable:
             split.append((part, Identity(space)))
         else:
             raise CapabilityError(
-                f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Give it one of these, or smooth it."
+                f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Give it one, or smooth it."
             )
-    smooth += tuple(h @ K for h, K in terms if h.is_smooth)
-    for h, K in (term for term in terms if not term[0].is_smooth):
+    pairs = [(part, K) for h, K in terms for part in h.parts]
+    smooth += tuple(h @ K for h, K in pairs if h.is_smooth)
+    for h, K in (_split(*pair) for pair in pairs if not pair[0].is_smooth):
         if not h.is_proximable:
             raise CapabilityError(f"Problem: the term ({h.name}, {K.name}) needs a proximable or smooth h; {h.name} is neither.")
         split.append((h, K))
     return smooth, simple, tuple(split)
+
+
+def _split(h: Functional, K: LinearOperator) -> Term:
+    """Return the term with an h whose proximal map is exact, where its own split leads to one: TV(K x) is |D K x|_{2,1}."""
+    while not h.has_exact_prox and h.split is not None:
+        h, inner = h.split
+        K = inner if isinstance(K, Identity) else inner @ K
+    return h, K

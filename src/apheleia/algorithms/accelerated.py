@@ -1,10 +1,11 @@
 """The engine of AcceleratedGradient and FISTA: Nesterov's momentum with restart, image by image.
 
-Why any restart keeps the proof of convergence. One epoch from z with step 1/L obeys, for every solution x*,
-(2/L) t_k^2 (F(x_k) - F*) + |u_k|^2 <= |z - x*|^2 with t_k (x_k - x*) = (t_k - 1)(x_{k-1} - x*) + u_k (Beck and Teboulle 2009).
-By convexity of the square, |x_k - x*|^2 <= |z - x*|^2 - (2/L) t_k (F(x_k) - F*). So a restart at any x_k never moves away from
-any solution, and the sum over epochs of F(z_j) - F* is at most L |x0 - x*|^2 / 2: the objective tends to its minimum,
-and inside an epoch F(x_k) - F* <= L |x0 - x*|^2 / (2 t_k^2).
+Why any restart keeps the proof of convergence. One epoch from z with step s <= 1/L obeys, for every solution x*,
+2 s t_k^2 (F(x_k) - F*) + |u_k|^2 <= |z - x*|^2 with t_k (x_k - x*) = (t_k - 1)(x_{k-1} - x*) + u_k (Beck and Teboulle 2009).
+By convexity of the square, |x_k - x*|^2 <= |z - x*|^2 - 2 s t_k (F(x_k) - F*). So a restart at any x_k never moves away from
+any solution, and the sum over epochs of F(z_j) - F* is at most |x0 - x*|^2 / (2 s): the starts z_j of infinitely many epochs
+cluster at a solution, hence converge to it, and inside an epoch F(x_k) - F* <= |z_j - x*|^2 / (2 s t_k^2), which tends to zero.
+There t_k >= (k + 1) / 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from apheleia.algorithms.algorithm import State
 from apheleia.algorithms.optimality import Reference, reference
 from apheleia.algorithms.step_sizes import safe_value
+from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
 from apheleia.core.space import per_sample
 from apheleia.functionals.functional import Functional
@@ -75,7 +77,8 @@ def accelerated_certificates(
 ) -> tuple[Certificate, ...]:
     """Return convergence and rate: the step at most 1 / L with a safe bound, convex parts, an exact proximal map."""
     smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
-    limit = 1 / smoothness.value.max().item() if smoothness.is_positive else float("inf")
+    steepest = smoothness.value.max().item()
+    limit = 1 / steepest if steepest > 0 else float("inf")
     if not problem.is_convex:
         return (Certificate("convergence", "none", None, "the objective is not convex", _SOURCE),)
     if step is not None and step > limit * (1 + 1e-12):
@@ -87,8 +90,9 @@ def accelerated_certificates(
         status, why = "estimated", "the proximal map is computed by iterations"
     else:
         status, why = "proved", f"step at most 1/L, L = {smoothness}"
-    rate = f"objective - minimum <= 2 L |x0 - x*|^2 / (j + 1)^2 at j steps after a restart; {why}"
+    constant = Bound(2 / state.step, "exact" if status == "proved" else "estimate", "c = 2 / step")
+    rate = f"objective - minimum <= c |x0 - x*|^2 / (j + 1)^2 at j steps after a restart; {why}"
     return (
         Certificate("convergence", status, None, f"convex objective, {why}", _SOURCE),
-        Certificate("rate", status, None, rate, _SOURCE),
+        Certificate("rate", status, constant, rate, _SOURCE),
     )

@@ -11,9 +11,16 @@ from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm, State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
-from apheleia.algorithms.quadratic_update import all_terms, is_closed_form, quadratic_obstacle, quadratic_update
+from apheleia.algorithms.quadratic_update import (
+    all_terms,
+    balanced_penalty,
+    is_closed_form,
+    quadratic_obstacle,
+    quadratic_update,
+)
 from apheleia.algorithms.step_sizes import REBALANCE_AT
 from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError
 from apheleia.core.space import per_sample
 from apheleia.problem import Problem
 
@@ -38,12 +45,17 @@ class _State(State):
 
 @final
 class ADMM(Algorithm):
-    """x = argmin f + penalty/2 sum |K_i x - z_i + p_i/penalty|^2; z_i = prox_{h_i}(K_i x + p_i/penalty); p_i += penalty (K_i x - z_i).
+    """x = argmin f + c/2 sum |K_i x - z_i + p_i/c|^2; z_i = prox_{h_i}(K_i x + p_i/c); p_i += c (K_i x - z_i); c the penalty.
 
     Parameters
     ----------
     penalty : float, optional
         The augmented Lagrangian's weight, above zero; balanced against the course of the run by default.
+
+    Raises
+    ------
+    ArgumentError
+        If the penalty is not above zero.
 
     Notes
     -----
@@ -56,21 +68,20 @@ class ADMM(Algorithm):
 
     def __init__(self, penalty: float | None = None) -> None:
         super().__init__()
+        if penalty is not None and not penalty > 0:
+            raise ArgumentError(f"ADMM: `penalty` must be above zero; got {penalty!r}. Leave it out and it is chosen.")
         self.penalty = penalty
 
     def obstacle(self, problem: Problem) -> str | None:
         return quadratic_obstacle(problem) if problem.is_convex else "needs a convex objective"
 
     def init(self, problem: Problem, x0: Tensor) -> _State:
-        terms, batch = all_terms(problem), problem.space.batch_shape(x0)
+        terms = all_terms(problem)
         splits = tuple(K._forward(x0) for _, K in terms)
         zeros = tuple(torch.zeros_like(z) for z in splits)
-        shape = tuple(x0.shape[x0.ndim - problem.space.rank :])
-        # the penalty that gives both halves of the linear system one size, until the run says better
-        guess = 0.1 * problem.smoothness(shape).value if problem.smooth else torch.ones(())
-        load = sum((K.norm(shape).value ** 2 for _, K in terms), torch.zeros(()))
-        value = guess / torch.where(load > 0, load, 1.0) if self.penalty is None else torch.as_tensor(self.penalty)
-        penalty = value.to(device=x0.device, dtype=x0.real.dtype).expand(batch)
+        # a tenth of the penalty that gives both halves of the linear system one size, until the run says better
+        penalty = balanced_penalty(problem, x0, 0.1)
+        penalty = penalty if self.penalty is None else torch.full_like(penalty, self.penalty)
         own = len(terms) - len(problem.split_terms)
         return _State(0, x0, zeros[own:], splits, zeros, penalty, x0, reference(problem, x0))
 
@@ -108,8 +119,8 @@ class ADMM(Algorithm):
         return optimality_residual(problem, state.x, state.duals, 1 / state.penalty, steps, state.scale)
 
     def certify(self, problem: Problem, state: _State) -> tuple[Certificate, ...]:
-        if is_closed_form(problem):
+        if is_closed_form(problem) and all(h.has_exact_prox for h, _ in all_terms(problem)):
             why = "convex objective, closed-form updates; the penalty changes finitely often"
             return (Certificate("convergence", "proved", None, why, _SOURCE),)
-        why = "convex objective; the linear system is solved by iterations to a tolerance falling as k^-1.5"
+        why = "convex objective; the linear system or a proximal map is solved by iterations to a falling tolerance"
         return (Certificate("convergence", "estimated", None, why, _SOURCE),)

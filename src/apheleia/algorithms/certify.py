@@ -59,7 +59,8 @@ def duality_gap(problem: Problem, x: Tensor, duals: tuple[Tensor, ...]) -> Tenso
     Returns
     -------
     Tensor or None
-        An upper bound on objective(x) - minimum, +inf where the dual point is infeasible; None where no conjugate is known.
+        An upper bound on objective(x) - minimum, up to rounding in the precision of `x`, which float64 accounts for; +inf where
+        the dual point is infeasible; None where no conjugate is known.
     """
     structure = _dual_structure(problem)
     if structure is None or len(duals) != len(problem.split_terms) or not problem.is_convex:
@@ -76,11 +77,14 @@ def duality_gap(problem: Problem, x: Tensor, duals: tuple[Tensor, ...]) -> Tenso
     pull = -reduce(torch.add, slopes) if slopes else torch.zeros_like(x)
     scale = absorber._dual_scale(pull)
     wide = scale[(...,) + (None,) * rank]
-    total = problem.objective(x) + absorber._conjugate(wide * pull)
+    terms = [problem.objective(x), absorber._conjugate(wide * pull)]
     for functional, dual in pieces:
-        total = total + functional._conjugate(scale[(...,) + (None,) * functional.space.rank] * dual)
+        terms.append(functional._conjugate(scale[(...,) + (None,) * functional.space.rank] * dual))
+    # the terms cancel: what rounding in float64 may have taken away is put back, so that the bound stays one
+    rounding = 16 * torch.finfo(torch.float64).eps * reduce(torch.add, [term.abs() for term in terms])
+    total = reduce(torch.add, terms).clamp(min=0) + rounding
     # a scale of zero means that only the trivial dual point is feasible: no information
-    return torch.where(scale > 0, total.clamp(min=0), torch.inf)
+    return torch.where(scale > 0, total, torch.inf)
 
 
 def certify_uniqueness(problem: Problem, shape: tuple[int, ...]) -> Certificate:
@@ -125,7 +129,7 @@ def _gap_certificate(problem: Problem, gap: Tensor | None) -> Certificate:
         value = Bound(gap, "upper", "duality gap at the returned point")
         return Certificate("objective_gap", "proved", value, "weak duality: the minimum lies at most this far below", _FENCHEL)
     if gap is None and problem.simple is None and problem.split_terms:
-        why = "x is unbounded and A has no known inverse, so that no finite duality gap exists; add Box(lower, upper) as g for one"
+        why = "x is unbounded and A has no known inverse: no finite duality gap exists; add Box(lower, upper) as g for one"
     elif gap is None:
         why = "a part of the objective has no known conjugate; the residual stands"
     else:

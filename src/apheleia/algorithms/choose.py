@@ -12,6 +12,7 @@ from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.proximal_gradient import ProximalGradient
+from apheleia.core.errors import CapabilityError
 from apheleia.problem import Problem
 
 __all__ = ["ALGORITHMS", "alternatives", "choose"]
@@ -42,14 +43,22 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
     -------
     Algorithm, str
         With its steps chosen by the library, and the reason in words.
+
+    Raises
+    ------
+    CapabilityError
+        If none can: the objective is not convex and has several non-smooth parts.
     """
+    if not problem.is_convex:
+        for candidate in (Gradient(), ProximalGradient(), HalfQuadraticSplitting()):
+            if candidate.obstacle(problem) is None:
+                return candidate, "the objective is not convex"
+        raise CapabilityError("solve: no algorithm takes a non-convex objective with several such parts. Smooth all but one.")
     if not problem.split_terms and problem.simple is None:
         if all(part.is_quadratic for part in problem.smooth):
             return ConjugateGradient(), "the objective is quadratic"
         return Gradient(), "the objective is smooth"
     if not problem.split_terms:
-        if not problem.is_convex:
-            return ProximalGradient(), "smooth plus proximable, not convex: the line search guards every step"
         if problem.smooth:
             return FISTA(), "smooth plus a part with an exact proximal map"
         return ProximalGradient(), "one proximable part"
@@ -61,7 +70,7 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
 
 
 def alternatives(problem: Problem) -> tuple[str, ...]:
-    """Return the names of the algorithms that can solve a problem, the chosen one first, at most three."""
-    chosen = type(choose(problem)[0]).__name__
-    rest = [kind.__name__ for kind in ALGORITHMS if kind().obstacle(problem) is None and kind.__name__ != chosen]
-    return (chosen, *rest)[:3]
+    """Return the names of the algorithms that can solve a problem, the one that would be chosen first, at most three."""
+    able = [kind.__name__ for kind in ALGORITHMS if kind().obstacle(problem) is None]
+    chosen = type(choose(problem)[0]).__name__ if able else ""
+    return tuple(sorted(able, key=lambda name: name != chosen)[:3])

@@ -54,6 +54,8 @@ class ConjugateGradient(Algorithm):
     requires = "quadratic parts only"
 
     def obstacle(self, problem: Problem) -> str | None:
+        if not problem.is_convex:
+            return "needs a convex objective"
         if problem.non_smooth or problem.split_terms:
             return "needs a quadratic objective; " + ", ".join(p.name for p in problem._parts() if not p.is_quadratic) + " is not"
         rest = [part.name for part in problem.smooth if not part.is_quadratic]
@@ -85,5 +87,5 @@ class ConjugateGradient(Algorithm):
         if modulus.is_positive and modulus.is_lower and smoothness.is_upper:
             root = (smoothness.value / modulus.value).sqrt()
             rate = Bound((root - 1) / (root + 1), "upper", "(sqrt(L/mu) - 1) / (sqrt(L/mu) + 1)")
-            found.append(Certificate("rate", "proved", rate, "error in the energy norm falls by this factor a step, after 2", _SOURCE))
+            found.append(Certificate("rate", "proved", rate, "error in the energy norm <= 2 c^k times that of x0", _SOURCE))
         return tuple(found)

@@ -14,9 +14,9 @@ from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.problem import Problem
 
-__all__ = ["Gradient", "descent_certificate"]
+__all__ = ["Gradient", "descent_certificate", "search_certificate"]
 
-_SOURCE = "Grippo, Lampariello, Lucidi 1986, doi:10.1137/0723046; Raydan 1997, doi:10.1137/S1052623494266365"
+_SOURCE = "Zhang and Hager 2004, doi:10.1137/S1052623403428208; Raydan 1997, doi:10.1137/S1052623494266365"
 
 
 @final
@@ -35,8 +35,8 @@ class Gradient(Algorithm):
 
     Notes
     -----
-    Certificate: with the line search, every cluster point is stationary, and for a convex objective a minimiser: proved,
-    whatever the bound of L. With a fixed step: proved where step < 2 / L with a safe bound of L and a convex objective.
+    Certificate: with the line search, the gradient tends to zero, and a convex objective to its minimum where it has one: proved
+    with a safe bound of L, estimated with an estimate. With a fixed step: the same, for step < 2 / L and a convex objective.
     Source: M. Raydan, SIAM Journal on Optimization 7 (1997), doi:10.1137/S1052623494266365.
     """
 
@@ -64,22 +64,31 @@ class Gradient(Algorithm):
         return optimality_residual(problem, state.x, (), state.safe, (), state.scale)
 
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
-        if self.fixed_step is None:
-            goal = "to a minimiser" if problem.is_convex else "to a stationary point"
-            why = f"the non-monotone line search converges {goal} of a smooth objective with bounded level sets"
-            return (Certificate("convergence", "proved", None, why, _SOURCE),)
         smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
-        return (descent_certificate(problem, self.fixed_step, smoothness),)
+        if self.fixed_step is not None:
+            return (descent_certificate(problem, self.fixed_step, smoothness),)
+        goal = "the objective tends to its minimum" if problem.is_convex else "the gradient tends to zero, no more: not convex"
+        return (search_certificate(smoothness, goal, _SOURCE),)
+
+
+def search_certificate(smoothness: Bound, goal: str, source: str) -> Certificate:
+    """Return what the non-monotone line search proves: its `goal`, where its bounded halvings start from a safe bound of L."""
+    if smoothness.is_upper:
+        return Certificate("convergence", "proved", None, f"non-monotone line search: {goal}", source)
+    why = f"non-monotone line search: {goal}, if L is not far above its estimate ({smoothness.how})"
+    return Certificate("convergence", "estimated", None, why, source)
 
 
 def descent_certificate(problem: Problem, step: float, smoothness: Bound, exact_prox: bool = True) -> Certificate:
     """Return what a fixed step of (proximal) gradient descent proves: convergence below 2 / L for a convex objective."""
     source = "Bauschke and Combettes 2011, doi:10.1007/978-1-4419-9467-7, forward-backward"
-    limit = 2 / smoothness.value.max().item() if smoothness.is_positive else float("inf")
+    steepest = smoothness.value.max().item()
+    limit = 2 / steepest if steepest > 0 else float("inf")
     if not problem.is_convex:
         return Certificate("convergence", "none", None, "the objective is not convex and no line search is made", source)
     if step >= limit:
-        return Certificate("convergence", "none", None, f"step {step:.4g} >= 2/L = {limit:.4g}. Lower `step` or leave it out", source)
+        why = f"step {step:.4g} >= 2/L = {limit:.4g}. Lower `step` or leave it out"
+        return Certificate("convergence", "none", None, why, source)
     words = f"step {step:.4g} < 2/L = {limit:.4g}"
     if not smoothness.is_upper:
         return Certificate("convergence", "estimated", None, f"{words}, but L is only estimated ({smoothness.how})", source)

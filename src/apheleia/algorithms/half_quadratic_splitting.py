@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm, State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
-from apheleia.algorithms.quadratic_update import all_terms, quadratic_obstacle, quadratic_update
+from apheleia.algorithms.quadratic_update import all_terms, balanced_penalty, quadratic_obstacle, quadratic_update
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import per_sample
@@ -23,8 +23,12 @@ _SOURCE = "Geman and Yang 1995, doi:10.1109/83.392335; Wang, Yang, Yin, Zhang 20
 
 @dataclass(frozen=True, eq=False)
 class _State(State):
-    """The point, its duals penalty * (K x - z), and the growing penalty."""
+    """The point, its duals penalty * (K x - z), the solution of the linear system, and the growing penalty.
 
+    The two points are one, but for a constraint on x itself, which the returned one satisfies.
+    """
+
+    smooth: Tensor
     penalty: Tensor
     scale: Reference
 
@@ -62,24 +66,22 @@ class HalfQuadraticSplitting(Algorithm):
         return quadratic_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> _State:
-        shape = tuple(x0.shape[x0.ndim - problem.space.rank :])
-        guess = 1e-3 * problem.smoothness(shape).value if problem.smooth else torch.ones(())
-        load = sum((K.norm(shape).value ** 2 for _, K in all_terms(problem)), torch.zeros(()))
-        value = guess / torch.where(load > 0, load, 1.0)
-        penalty = value.to(device=x0.device, dtype=x0.real.dtype).expand(problem.space.batch_shape(x0))
+        penalty = balanced_penalty(problem, x0, 1e-3)
         duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
-        return _State(0, x0, duals, penalty, reference(problem, x0))
+        return _State(0, x0, duals, x0, penalty, reference(problem, x0))
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)
-        splits = tuple(h._prox(K._forward(state.x), 1 / state.penalty) for h, K in terms)
-        x = quadratic_update(problem, state.x, splits, state.penalty, tol=1e-6)
+        images = tuple(K._forward(state.smooth) for _, K in terms)
+        splits = tuple(h._prox(image, 1 / state.penalty) for (h, _), image in zip(terms, images, strict=True))
+        x = quadratic_update(problem, state.smooth, splits, state.penalty, tol=1e-6)
         own = len(terms) - len(problem.split_terms)
         duals = tuple(
-            per_sample(state.penalty, z, h.space.rank) * (K._forward(state.x) - z)
-            for (h, K), z in zip(terms[own:], splits[own:], strict=True)
+            per_sample(state.penalty, z, h.space.rank) * (image - z)
+            for (h, _), image, z in list(zip(terms, images, splits, strict=True))[own:]
         )
-        return replace(state, k=state.k + 1, x=x, duals=duals, penalty=self.growth * state.penalty)
+        point = x if problem.simple is None else problem.simple._prox(x, 1 / state.penalty)
+        return replace(state, k=state.k + 1, x=point, smooth=x, duals=duals, penalty=self.growth * state.penalty)
 
     def residual(self, problem: Problem, state: _State) -> Tensor:
         steps = tuple(state.penalty for _ in problem.split_terms)

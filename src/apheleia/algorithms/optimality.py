@@ -14,13 +14,19 @@ from apheleia.problem import Problem
 __all__ = ["Reference", "optimality_residual"]
 
 Reference = tuple[Tensor, tuple[Tensor, ...]]
-"""Sizes at x0 that residuals are held against: |grad f(x0)| and one |K_i x0| a term, (*batch,)."""
+"""Sizes that residuals are held against, |grad f| and one |K_i x| a term, (*batch,)."""
 
 
 def reference(problem: Problem, x0: Tensor) -> Reference:
-    """Measure the sizes at `x0` that later residuals are relative to."""
-    gradient = problem.space.norm(problem.smooth_grad(x0))
-    return gradient, tuple(K.codomain.norm(K._forward(x0)) for _, K in problem.split_terms)
+    """Measure the sizes that later residuals are relative to, where the data put them, lest an absurd `x0` loosen the tolerance.
+
+    The gradient at zero, which is A^H y for least squares, or at `x0` where that vanishes; K_i x where the fidelity begins.
+    """
+    hint = problem.f.start()
+    point = x0 if hint is None else hint.to(x0)
+    still, own = (problem.space.norm(problem.smooth_grad(x)) for x in (torch.zeros_like(x0), x0))
+    images = (K.codomain.norm(K._forward(point)).expand(own.shape) for _, K in problem.split_terms)
+    return torch.where(still > 0, still, own), tuple(images)
 
 
 def optimality_residual(
@@ -35,8 +41,8 @@ def optimality_residual(
     """Return the larger of the normalised primal and dual residuals of  0 in grad f + dg + sum K^H p,  K x in dh^*(p).
 
     Primal: (x - prox_g(x - step * d, step)) / step with d = grad f(x) + sum_i K_i^H p_i, which is d itself without g; over the
-    largest of |grad f(x0)|, |grad f(x)|, |K_i^H p_i|. Dual: (p_i - prox_{h_i^*}(p_i + s_i K_i x, s_i)) / s_i, over the larger of
-    |K_i x0| and |K_i x|. Both vanish exactly at a saddle point.
+    largest of |grad f(0)|, |grad f(x)|, |K_i^H p_i|. Dual: (p_i - prox_{h_i^*}(p_i + s_i K_i x, s_i)) / s_i, over the larger of
+    |K_i A^H y| and |K_i x|. Both vanish exactly at a saddle point.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ def optimality_residual(
     dual_steps : tuple of Tensor, (*batch,)
         One dual step a term, above zero.
     scale : Reference
-        What `reference` measured at x0.
+        What `reference` measured.
     simple : Functional, optional
         The proximable part, where it is not the problem's own.
 

@@ -13,10 +13,12 @@ from apheleia.algorithms.algorithm import State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
 from apheleia.algorithms.step_sizes import REBALANCE_AT, balanced_steps, safe_value
 from apheleia.core.bound import Bound
+from apheleia.core.certificate import Certificate
 from apheleia.core.space import as_wide, per_sample
+from apheleia.functionals.functional import Functional
 from apheleia.problem import Problem
 
-__all__ = ["PrimalDualState", "primal_dual_init", "primal_dual_residual", "primal_dual_step", "total_norm"]
+__all__ = ["PrimalDualState", "primal_dual_certificate", "primal_dual_init", "primal_dual_residual", "primal_dual_step"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +58,13 @@ class PrimalDualState(State):
     scale: Reference
 
 
-def total_norm(problem: Problem, shape: tuple[int, ...]) -> list[Bound]:
-    """Return the norms of the K_i."""
-    return [K.norm(shape) for _, K in problem.split_terms]
-
-
 def primal_dual_init(problem: Problem, x0: Tensor, smoothness: Bound, step: float | None) -> PrimalDualState:
     """Return the state at `x0` with zero duals and first steps; `step`, where given, fixes tau."""
     space, batch = problem.space, problem.space.batch_shape(x0)
     shape = tuple(x0.shape[x0.ndim - space.rank :])
     duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
     constant = safe_value(smoothness, x0, batch)
-    norms = tuple(safe_value(bound, x0, batch) for bound in total_norm(problem, shape))
+    norms = tuple(safe_value(bound, x0, batch) for bound in _norms(problem, shape))
     # a first guess: the step of the gradient method, or the signal's own size where there is no gradient
     rms = space.norm(x0) / max(1, x0[(0,) * len(batch)].numel()) ** 0.5
     parts = problem.smooth
@@ -121,26 +118,54 @@ def primal_dual_step(
     return _rebalanced(problem, new) if adapt and new.k in REBALANCE_AT else new
 
 
+def primal_dual_certificate(
+    problem: Problem, state: PrimalDualState, smoothness: Bound, relaxation: Tensor, own: Functional | None, source: str
+) -> Certificate:
+    """Return convergence: (2 - relaxation) (1 / tau - sum_i sigma_i |K_i|^2) > L / 2, or neither below zero, exact proximal maps.
+
+    That is relaxation < 2 - (L / 2) / (1 / tau - sum_i sigma_i |K_i|^2), Theorems 3.1 and 3.3 of Condat (2013). Steps that are
+    balanced anew later meet it too, by `balanced_steps`, and are so finitely often.
+    """
+    norms = _norms(problem, tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+    room = 1 / state.step.double() - sum(s.double() * b.value**2 for s, b in zip(state.dual_steps, norms, strict=True))
+    need = 0.5 * smoothness.value
+    words = f"1/tau - sum sigma|K|^2 = {room.min().item():.4g} against L/2 = {need.max().item():.4g}"
+    legal = ((2 - relaxation.double()) * room > need) | ((need == 0) & (room >= 0))
+    if not bool(legal.all()):
+        return Certificate("convergence", "none", None, f"{words}: the step is too long. Leave `step` out", source)
+    inexact = [f.name for f in (own, *(h for h, _ in problem.split_terms)) if f is not None and not f.has_exact_prox]
+    if inexact:
+        why = f"{words}, but the proximal map of {inexact[0]} is computed by iterations"
+        return Certificate("convergence", "estimated", None, why, source)
+    if not (smoothness.is_upper and all(b.is_upper for b in norms)):
+        return Certificate("convergence", "estimated", None, f"{words}, but a norm is only estimated", source)
+    return Certificate("convergence", "proved", None, f"{words}, from safe bounds", source)
+
+
 def primal_dual_residual(problem: Problem, state: PrimalDualState) -> Tensor:
     """Return the optimality residual at (x, duals), (*batch,)."""
     return optimality_residual(problem, state.x, state.duals, state.step, state.dual_steps, state.scale)
 
 
+def _norms(problem: Problem, shape: tuple[int, ...]) -> list[Bound]:
+    return [K.norm(shape) for _, K in problem.split_terms]
+
+
 def _spread(sigma: Tensor, norms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return one dual step a term so that sum_i s_i |K_i|^2 = sigma."""
-    return tuple(sigma / (len(norms) * torch.where(n > 0, n, 1.0) ** 2) for n in norms)
+    """Return one dual step a term so that sum_i s_i |K_i|^2 = sigma, less what rounding could add."""
+    safe = (1 - 8 * torch.finfo(sigma.dtype).eps) * sigma
+    return tuple(safe / (len(norms) * torch.where(n > 0, n, 1.0) ** 2) for n in norms)
 
 
 def _rebalanced(problem: Problem, state: PrimalDualState) -> PrimalDualState:
     """Set the ratio of the steps to that of the distances travelled from the origin, image by image."""
     primal = problem.space.norm(state.x - state.origin)
-    squares = [
-        len(state.norms) * (n * h.space.norm(p)) ** 2 for (h, _), p, n in zip(problem.split_terms, state.duals, state.norms, strict=True)
-    ]
-    dual = reduce(torch.add, squares).sqrt()
-    moved = (primal > 0) & (dual > 0) & primal.isfinite() & dual.isfinite()
+    terms = zip(problem.split_terms, state.duals, state.norms, strict=True)
+    squares = [len(state.norms) * (n * h.space.norm(p)) ** 2 for (h, _), p, n in terms]
+    square = reduce(torch.add, squares)
+    moved = (primal > 0) & (square > 0) & primal.isfinite() & square.isfinite()
     # half the ratio: the returned objective depends on the duals' accuracy first (measured on deblurring and denoising)
-    weight = 0.5 * torch.where(moved, primal, 1.0) / torch.where(moved, dual, 1.0)
+    weight = 0.5 * torch.where(moved, primal, 1.0) / torch.where(moved, square, 1.0).sqrt()
     tau, sigma = balanced_steps(weight, state.smoothness)
     steps = _spread(sigma, state.norms)
     return replace(

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm
-from apheleia.algorithms.gradient import descent_certificate
+from apheleia.algorithms.gradient import descent_certificate, search_certificate
 from apheleia.algorithms.optimality import optimality_residual
 from apheleia.algorithms.spectral import SpectralState, spectral_init, spectral_step
 from apheleia.core.certificate import Certificate
@@ -17,7 +17,7 @@ from apheleia.problem import Problem
 
 __all__ = ["ProximalGradient", "proximal_obstacle", "proximal_part"]
 
-_SOURCE = "Wright, Nowak, Figueiredo 2009, doi:10.1109/TSP.2009.2016892; Hager, Phan, Zhang 2011, doi:10.1137/100806278"
+_SOURCE = "Wright, Nowak, Figueiredo 2009, doi:10.1109/TSP.2009.2016892; Zhang and Hager 2004, doi:10.1137/S1052623403428208"
 
 
 @final
@@ -36,8 +36,8 @@ class ProximalGradient(Algorithm):
 
     Notes
     -----
-    Certificate: convergence of the objective to its minimum is proved for convex parts with an exact proximal map; with a
-    map computed by iterations it is estimated.
+    Certificate: convergence of the objective to its minimum is proved for convex parts with an exact proximal map and a safe
+    bound of L; with a map computed by iterations, or an estimate of L, it is estimated.
     Source: S. Wright, R. Nowak, M. Figueiredo, IEEE Transactions on Signal Processing 57 (2009), doi:10.1109/TSP.2009.2016892.
     """
 
@@ -64,16 +64,16 @@ class ProximalGradient(Algorithm):
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
         part = proximal_part(problem)
         exact = part is None or part.has_exact_prox
+        smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
         if self.fixed_step is not None:
-            smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
             return (descent_certificate(problem, self.fixed_step, smoothness, exact),)
         if not problem.is_convex:
             why = "the objective is not convex: cluster points are stationary, which is not checked here"
             return (Certificate("convergence", "none", None, why, _SOURCE),)
-        why = "non-monotone line search on a convex objective" + (
-            " with an exact proximal map" if exact else ", but the proximal map is computed by iterations"
-        )
-        return (Certificate("convergence", "proved" if exact else "estimated", None, why, _SOURCE),)
+        if not exact:
+            why = "non-monotone line search on a convex objective, but the proximal map is computed by iterations"
+            return (Certificate("convergence", "estimated", None, why, _SOURCE),)
+        return (search_certificate(smoothness, "the objective tends to its minimum", _SOURCE),)
 
 
 def proximal_part(problem: Problem) -> Functional | None:
@@ -82,13 +82,11 @@ def proximal_part(problem: Problem) -> Functional | None:
 
 
 def proximal_obstacle(problem: Problem) -> str | None:
-    """Return why a problem is not of the form smooth + one proximable part, or None."""
+    """Return why a problem is not of the form smooth + one proximable part, either of which may be absent, or None."""
     terms = [h.name for h, _ in problem.terms if not h.is_smooth]
     if terms:
         return f"takes no terms h(K x); this problem has {', '.join(terms)}"
     if len(problem.non_smooth) > 1:
         return "takes one non-smooth part; this problem has " + ", ".join(p.name for p in problem.non_smooth)
     part = proximal_part(problem)
-    if part is not None and not part.is_proximable:
-        return f"needs `g` to be proximable; {part.name} is not"
-    return None if problem.smooth else "needs a smooth part; this problem has none"
+    return None if part is None or part.is_proximable else f"needs `g` to be proximable; {part.name} is not"

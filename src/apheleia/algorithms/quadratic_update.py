@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from apheleia.algorithms.conjugate_gradient import quadratic_hessian
+from apheleia.algorithms.step_sizes import safe_value
+from apheleia.core.bound import Bound
 from apheleia.core.space import per_sample
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.problem import Problem, Term
 
-__all__ = ["all_terms", "is_closed_form", "quadratic_obstacle", "quadratic_update"]
+__all__ = ["all_terms", "balanced_penalty", "is_closed_form", "quadratic_obstacle", "quadratic_update"]
 
 
 def all_terms(problem: Problem) -> tuple[Term, ...]:
@@ -35,6 +37,15 @@ def is_closed_form(problem: Problem) -> bool:
     terms = all_terms(problem)
     single = len(terms) == 1 and isinstance(terms[0][1], Identity)
     return single and len(problem.smooth) == 1 and problem.smooth[0].has_exact_prox
+
+
+def balanced_penalty(problem: Problem, x0: Tensor, share: float) -> Tensor:
+    """Return `share` times L / sum |K_i|^2, which would give both halves of the linear system one size, (*batch,)."""
+    shape, batch = tuple(x0.shape[x0.ndim - problem.space.rank :]), problem.space.batch_shape(x0)
+    smoothness = safe_value(problem.smoothness(shape), x0, batch)
+    load = safe_value(Bound.sum([K.norm(shape).squared() for _, K in all_terms(problem)]), x0, batch)
+    known = (smoothness > 0) & (load > 0)
+    return share * torch.where(known, smoothness, 1.0) / torch.where(known, load, 1.0)
 
 
 def quadratic_update(

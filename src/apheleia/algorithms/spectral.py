@@ -1,4 +1,12 @@
-"""The engine of Gradient and ProximalGradient: Barzilai-Borwein steps under a non-monotone line search, image by image."""
+"""The engine of Gradient and ProximalGradient: Barzilai-Borwein steps under a non-monotone line search, image by image.
+
+Why the search proves convergence without bounded level sets. A step is accepted where F(x+) <= C - c |x+ - x|^2 / (2 step), C
+the running average of Zhang and Hager (2004) with memory eta. C falls by at least (1 - eta) of that decrease at every step, so
+the sum of |x+ - x|^2 / step over all steps is finite. For convex parts and any minimiser x*,
+2 step (F(x+) - F*) <= |x - x*|^2 - |x+ - x*|^2 + step L |x+ - x|^2: as steps stay between two positive numbers, the last term is
+summable, so x stays bounded, F(x) tends to F*, and x to a minimiser. A smooth objective that is not convex: its gradient tends to
+zero. The search is bounded, so that it needs L, or an estimate that is not too low by a factor of 1e5.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +24,8 @@ from apheleia.problem import Problem
 
 __all__ = ["SpectralState", "spectral_init", "spectral_step"]
 
-MEMORY = 10
-"""Objective values among which the line search takes the largest as its reference."""
+MEMORY = 0.85
+"""Weight of earlier objective values in the average that the line search takes as its reference; 0 makes it monotone."""
 
 DECREASE = 1e-4
 """Share of |x+ - x|^2 / (2 step) by which the objective must fall below that reference."""
@@ -28,7 +36,7 @@ HALVINGS = 40
 
 @dataclass(frozen=True, eq=False)
 class SpectralState(State):
-    """The point with its gradient, the trial step, a safe step, and the latest objective values.
+    """The point with its gradient, the trial step, a safe step, and the running average of the objective.
 
     Attributes
     ----------
@@ -38,8 +46,10 @@ class SpectralState(State):
         The step to try next, (*batch,).
     safe : Tensor
         1 / L, (*batch,).
-    values : Tensor
-        The last objective values, (*batch, MEMORY), newest first.
+    average : Tensor
+        The average of the objective so far, later values weighing more, (*batch,).
+    mass : Tensor
+        The sum of its weights, (*batch,).
     scale : Reference
         Sizes at x0.
     """
@@ -47,7 +57,8 @@ class SpectralState(State):
     gradient: Tensor
     step: Tensor
     safe: Tensor
-    values: Tensor
+    average: Tensor
+    mass: Tensor
     scale: Reference
 
 
@@ -60,8 +71,7 @@ def spectral_init(problem: Problem, x0: Tensor, simple: Functional | None, step:
     x = x0 if simple is None else simple._prox(x0, safe)
     value = _objective(problem, simple, x)
     first = torch.full_like(safe, step) if step is not None else safe
-    values = value[..., None].expand(*batch, MEMORY)
-    return SpectralState(0, x, (), problem.smooth_grad(x), first, safe, values, scale)
+    return SpectralState(0, x, (), problem.smooth_grad(x), first, safe, value, torch.ones_like(value), scale)
 
 
 def spectral_step(problem: Problem, state: SpectralState, simple: Functional | None, fixed: bool) -> SpectralState:
@@ -69,18 +79,15 @@ def spectral_step(problem: Problem, state: SpectralState, simple: Functional | N
     space = problem.space
     if fixed:
         x = _moved(problem, state, simple, state.step)
-        value = _objective(problem, simple, x)
-        values = torch.cat((value[..., None], state.values[..., :-1]), -1)
-        return replace(state, k=state.k + 1, x=x, gradient=problem.smooth_grad(x), values=values)
-    reference_value = state.values.amax(-1)
+        return replace(state, k=state.k + 1, x=x, gradient=problem.smooth_grad(x))
     step = state.step
     x = _moved(problem, state, simple, step)
     value = _objective(problem, simple, x)
     for _ in range(HALVINGS):
         change = x - state.x
         # rounding in the objective must not read as an increase
-        slack = 10 * torch.finfo(value.dtype).eps * reference_value.abs()
-        short = value > reference_value - 0.5 * DECREASE / step * space.inner(change, change) + slack
+        slack = 10 * torch.finfo(value.dtype).eps * state.average.abs()
+        short = value > state.average - 0.5 * DECREASE / step * space.inner(change, change) + slack
         if not bool(short.any()):
             break
         step = torch.where(short, 0.5 * step, step)
@@ -97,8 +104,9 @@ def spectral_step(problem: Problem, state: SpectralState, simple: Functional | N
         ratio = curvature / torch.where(flat > 0, flat, 1.0)
     ratio = torch.where(curvature > 0, ratio, state.safe)
     following = torch.minimum(torch.maximum(ratio, 1e-3 * state.safe), 1e6 * state.safe)
-    values = torch.cat((value[..., None], state.values[..., :-1]), -1)
-    return replace(state, k=state.k + 1, x=x, gradient=gradient, step=following, values=values)
+    mass = 1 + MEMORY * state.mass
+    average = state.average + (value - state.average) / mass
+    return replace(state, k=state.k + 1, x=x, gradient=gradient, step=following, average=average, mass=mass)
 
 
 def _objective(problem: Problem, simple: Functional | None, x: Tensor) -> Tensor:

@@ -14,9 +14,14 @@ REBALANCE_AT = (5, 10, 20, 40, 80, 160)
 
 
 def safe_value(bound: Bound, x: Tensor, batch: tuple[int, ...]) -> Tensor:
-    """Return a constant for step sizes in the precision of `x`, (*batch,); an estimate is raised by 5 %, because it errs low."""
-    value = bound.value if bound.is_upper else 1.05 * bound.value
-    return value.to(device=x.device, dtype=x.real.dtype).expand(batch)
+    """Return a constant for step sizes in the precision of `x`, (*batch,), rounded up where that precision cannot hold it.
+
+    An estimate is raised by 5 %, because it errs low.
+    """
+    value = (bound.value if bound.is_upper else 1.05 * bound.value).to(x.device)
+    near = value.to(x.real.dtype)
+    above = torch.nextafter(near.detach(), torch.full_like(near, torch.inf))
+    return torch.where(near.double() < value, above, near).expand(batch)
 
 
 def balanced_steps(weight: Tensor, smoothness: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -30,16 +31,21 @@ class Scales:
     residual: Tensor
 
     @staticmethod
-    def at(problem: Problem, x0: Tensor, residual: Tensor) -> Scales:
-        """Measure the scales at `x0`; the duals' scale is that of what they answer to, K x0 and the gradient."""
-        size = problem.space.norm(x0)
-        hint = problem.f.start()
-        if hint is not None:
-            size = torch.maximum(size, problem.space.norm(hint).to(size))
-        duals = problem.space.norm(problem.smooth_grad(x0))
-        for _, K in problem.split_terms:
-            duals = torch.maximum(duals, K.codomain.norm(K._forward(x0)))
-        return Scales(size.clamp(min=1), duals.clamp(min=1), residual.nan_to_num(1.0, 1.0, 1.0).clamp(min=1))
+    def at(problem: Problem, x0: Tensor, hint: Tensor | None, residual: Tensor) -> Scales:
+        """Measure the scales at `x0` and at the fidelity's own suggestion, where it makes one.
+
+        The duals' scale is that of what they answer to: the gradient, K x, and the slope of h at K x / 2, off the kinks of h.
+        """
+        sizes, slopes = [], [problem.space.norm(problem.smooth_grad(x0))]
+        steep = 1 / torch.finfo(x0.real.dtype).eps
+        for x in [x0] if hint is None else [x0, hint.to(x0)]:
+            sizes.append(problem.space.norm(x))
+            for h, K in problem.split_terms:
+                image = K._forward(x)
+                # the proximal map of h^* for a long step is the gradient of h, smoothed no more than rounding does
+                slopes += [h.space.norm(image), h.space.norm(h._conj_prox(0.5 * steep * image, steep, 1.0))]
+        size, duals = (reduce(torch.maximum, torch.broadcast_tensors(*found)) for found in (sizes, slopes))
+        return Scales(size.clamp(min=1), duals.clamp(min=1), residual.nan_to_num(1.0).clamp(min=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -121,11 +121,17 @@ def format_values(value: Tensor) -> str:
     return f"{value.min().item():.4g} to {value.max().item():.4g}"
 
 
-def _combine(bounds: list[Bound], operation: object, start: float, how: str, side: Literal["upper", "lower"]) -> Bound:
+def _combine(
+    bounds: list[Bound],
+    operation: Callable[[Tensor, Tensor], Tensor],
+    start: float,
+    how: str,
+    side: Literal["upper", "lower"],
+) -> Bound:
     if len(bounds) == 1:
         return bounds[0]
     trusted = all(b.is_upper if side == "upper" else b.is_lower for b in bounds)
     values = [b.value for b in bounds]
-    total = reduce(operation, values) if values else torch.tensor(start)  # type: ignore[call-overload]
+    total = reduce(operation, values) if values else torch.tensor(start)
     words = f"{how} of " + " and ".join(f"[{b.how}]" for b in bounds) if bounds else how
     return Bound(total, side if trusted else "estimate", words)

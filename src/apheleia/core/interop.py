@@ -20,12 +20,12 @@ ArrayLike = Tensor | numpy.ndarray
 _Parameters = ParamSpec("_Parameters")
 
 
-def as_tensor(value: ArrayLike | float, who: str, arg: str) -> Tensor:
+def as_tensor(value: ArrayLike | complex, who: str, arg: str) -> Tensor:
     """Return `value` as a tensor, without a copy where that is safe, and refuse what is not a number.
 
     Parameters
     ----------
-    value : Tensor, ndarray or float
+    value : Tensor, ndarray or number
         Real or complex numbers of any precision. A python number becomes a 0-dimensional float64 tensor,
         which takes the precision of whatever it meets. Read-only arrays and those with negative strides are copied.
     who, arg : str

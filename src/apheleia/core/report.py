@@ -19,10 +19,10 @@ class Status(enum.Enum):
 
     CONVERGED = "the tolerance was reached"
     FIXED_STEPS = "exactly the requested number of steps was run; no tolerance was asked for"
-    STAGNATED = (
-        "the residual stopped falling above the tolerance, at the level of rounding; use float64 data or a larger `tol`"
+    STAGNATED = "the residual stopped falling above the tolerance, at the level of rounding; use float64 data or a larger `tol`"
+    MAX_STEPS = (
+        "the step limit came before the tolerance; raise `max_steps`, raise `tol`, or let the library choose the algorithm"
     )
-    MAX_STEPS = "the step limit came before the tolerance; raise `max_steps`, raise `tol`, or let the library choose the algorithm"
     DIVERGED = (
         "the iterates grew without bound or became non-finite; a hand-set step may be too large (leave it out), "
         "the data may hold wrong units, or the objective may have no minimum"

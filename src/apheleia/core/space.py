@@ -63,17 +63,16 @@ class Space:
 
     def accepts(self, shape: tuple[int | None, ...]) -> bool:
         """Return whether a signal of `shape` (without batch axes) can live here; None matches any size."""
-        return len(shape) == self.rank and all(
-            a is None or b is None or a == b for a, b in zip(shape, self.shape, strict=True)
-        )
+        fits = len(shape) == self.rank and 0 not in shape
+        return fits and all(a is None or b is None or a == b for a, b in zip(shape, self.shape, strict=True))
 
     def check(self, x: Tensor, who: str, arg: str) -> Tensor:
-        """Return `x` if it lives here, whatever its batch axes.
+        """Return `x` if it lives here, whatever its batch axes; in a complex space a real signal comes back as a complex one.
 
         Raises
         ------
         ShapeError
-            If its trailing axes do not fit, if it holds integers, or if it is complex and the space is real.
+            If its trailing axes do not fit or are empty, if it holds integers, or if it is complex and the space is real.
         """
         if not isinstance(x, Tensor):
             raise ShapeError(f"{who}: `{arg}` must be a tensor or an ndarray; got {type(x).__name__}.")
@@ -90,7 +89,7 @@ class Space:
             )
         if x.is_complex() and not self.is_complex:
             raise ShapeError(f"{who}: `{arg}` must be real; got {x.dtype}. Take its real part or a complex operator.")
-        return x
+        return x.to(x.dtype.to_complex()) if self.is_complex and not x.is_complex() else x
 
     def inner(self, x: Tensor, y: Tensor) -> Tensor:
         """Return Re<x, y> per sample, shape (*batch,)."""

@@ -1,4 +1,4 @@
-"""Diagnostics that users run on their own functionals: is the gradient exact, is the proximal map the minimiser?"""
+"""Diagnostics that users run on their own functionals: an exact gradient, a proximal map that minimises."""
 
 from __future__ import annotations
 
@@ -57,15 +57,16 @@ def check_gradient(
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     space = Space(tuple(shape), F.space.is_complex)
-    worst = 0.0
+    defects = []
     for _ in range(3):
         x = scale * space.randn(batch, generator=generator, dtype=torch.complex128 if space.is_complex else torch.float64)
         v = space.randn(batch, generator=generator, dtype=x.dtype)
-        slope = space.inner(F.grad(x), v)
+        slope = space.inner(F.grad(x), v).detach()
         h = 1e-6 * scale
-        difference = (F(x + h * v) - F(x - h * v)) / (2 * h)
+        difference = (F(x + h * v) - F(x - h * v)).detach() / (2 * h)
         size = torch.maximum(slope.abs(), difference.abs()).clamp(min=1e-8 * float(space.norm(v).max()))
-        worst = max(worst, float(((slope - difference).abs() / size).max()))
+        defects.append(((slope - difference).abs() / size).max())
+    worst = float(torch.stack(defects).max())
     if not worst <= tol:
         raise CheckError(
             f"check_gradient: {F.name}: the gradient and central differences of the energy differ by {worst:.3g} relative, "
@@ -125,27 +126,27 @@ def check_prox(
     space = Space(tuple(shape), F.space.is_complex)
     dtype = torch.complex128 if space.is_complex else torch.float64
     x = scale * space.randn(batch, generator=generator, dtype=dtype)
-    p = F.prox(x, step)
+    p = F.prox(x, step).detach()
 
     def energy(u: torch.Tensor) -> torch.Tensor:
-        return step * F(u) + 0.5 * space.inner(u - x, u - x)
+        return step * F(u).detach() + 0.5 * space.inner(u - x, u - x)
 
     least = energy(p)
     if not bool(least.isfinite().all()):
         raise CheckError(f"check_prox: {F.name}: the proximal point has energy {least.max().item()}; it must lie in the domain.")
-    worst = 0.0
+    shortfalls = []
     for trial in range(samples):
         distance = scale * 10 ** (-4 * trial / max(samples - 1, 1))
         v = space.randn(batch, generator=generator, dtype=dtype)
         # towards x, towards zero, towards a rival step, and anywhere
-        rivals = (v, x - p, -p, F.prox(x, step * (1 + distance)) - p)
+        rivals = (v, x - p, -p, F.prox(x, step * (1 + distance)).detach() - p)
         u = p + distance * rivals[trial % 4]
         margin = 0.5 * space.inner(u - p, u - p) if F.is_convex else 0.0
-        shortfall = (least + margin - energy(u)) / least.abs().clamp(min=1e-12)
-        worst = max(worst, float(shortfall.max()))
+        shortfalls.append(((least + margin - energy(u)) / least.abs().clamp(min=1e-12)).max())
+    worst = float(torch.stack(shortfalls).max().clamp(min=0))
     if not worst <= tol:
         raise CheckError(
-            f"check_prox: {F.name}: a point near prox(x, {step}) falls short of its energy by {worst:.3g} relative, above {tol:.3g}. "
-            "The map is not argmin_u step * F(u) + 1/2 |u - x|^2; a common cause is a factor in the step."
+            f"check_prox: {F.name}: a point near prox(x, {step}) falls short of its energy by {worst:.3g} relative, "
+            f"above {tol:.3g}. The map is not argmin_u step * F(u) + 1/2 |u - x|^2; a common cause is a factor in the step."
         )
     return worst

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
-from apheleia.core.interop import accepts_numpy, as_tensor
+from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
 from apheleia.core.space import IMAGE, Space, batch_shape, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
@@ -258,10 +258,12 @@ class Functional(nn.Module, ABC):
             other = " Its split (h, K) has one." if self.split is not None else " Use its gradient." if self.is_smooth else ""
             raise CapabilityError(f"{self.name} is not proximable.{other}")
 
-    def __rmul__(self, weight: float | Tensor) -> Scaled:
+    __array_ufunc__ = None  # an ndarray on the left leaves the product to __rmul__
+
+    def __rmul__(self, weight: float | ArrayLike) -> Scaled:
         return Scaled(weight, self)
 
-    def __mul__(self, weight: float | Tensor) -> Scaled:
+    def __mul__(self, weight: float | ArrayLike) -> Scaled:
         return Scaled(weight, self)
 
     def __add__(self, other: Functional) -> Sum:
@@ -281,7 +283,7 @@ class Scaled(Functional):
 
     Parameters
     ----------
-    weight : float or Tensor, (*batch,)
+    weight : float, Tensor or ndarray, (*batch,)
         At least zero; a Parameter is learned.
     functional : Functional
         F.
@@ -294,7 +296,7 @@ class Scaled(Functional):
 
     weight: Tensor
 
-    def __init__(self, weight: float | Tensor, functional: Functional) -> None:
+    def __init__(self, weight: float | ArrayLike, functional: Functional) -> None:
         super().__init__(functional.space)
         value = as_tensor(weight, functional.name, "weight")
         if value.is_complex() or not bool((value.detach() >= 0).all() and value.detach().isfinite().all()):
@@ -441,6 +443,9 @@ class Sum(Functional):
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         return self.summands[0]._prox(x, step)
 
+    def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
+        return self.summands[0]._prox_and_gap(x, step, tol)
+
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         return Bound.sum([f._smoothness(shape) for f in self.summands])
 
@@ -477,7 +482,8 @@ class Composition(Functional):
     def __init__(self, functional: Functional, operator: LinearOperator) -> None:
         if not functional.space.accepts(operator.codomain.shape):
             raise ShapeError(
-                f"{functional.name} @ {operator.name}: the functional takes ({functional.space}), the operator gives ({operator.codomain})."
+                f"{functional.name} @ {operator.name}: the functional takes ({functional.space}), "
+                f"the operator gives ({operator.codomain})."
             )
         super().__init__(operator.domain)
         self.functional = functional
@@ -515,6 +521,10 @@ class Composition(Functional):
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         return self.operator._adjoint(self.functional._prox(self.operator._forward(x), step))
 
+    def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
+        u, gap = self.functional._prox_and_gap(self.operator._forward(x), step, tol)
+        return self.operator._adjoint(u), gap
+
     def _conjugate(self, u: Tensor) -> Tensor:
         return self.functional._conjugate(self.operator._forward(u))
 
@@ -535,6 +545,11 @@ class Composition(Functional):
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         inner = self.functional.prepared(self.operator.output_shape(shape), dtype)
         return Composition(inner, self.operator.prepared(shape, dtype))
+
+
+def is_within(size: Tensor, limit: float = 1.0) -> Tensor:
+    """Return whether `size` is at most `limit` up to rounding in its own precision."""
+    return size <= limit * (1 + 32 * torch.finfo(size.dtype).eps)
 
 
 def common_space(first: Space, second: Space, who: str) -> Space:

@@ -21,7 +21,7 @@ from apheleia.functionals import (
 )
 from apheleia.imaging.kernels import sampling_kernel
 from apheleia.operators import Convolution, Crop, Decimation, Diagonal, Identity
-from apheleia.operators.boundary import Boundary
+from apheleia.operators.boundary import Boundary, extend
 from apheleia.operators.linear import LinearOperator
 from apheleia.problem import Problem
 
@@ -143,6 +143,14 @@ class ImagingModel:
         # where A is the identity, strong convexity already gives a finite gap; wavelets are faster without the box
         bounded = self.bounds is not None and self.prior == "tv" and not isinstance(A, Identity)
         return Problem(f, g + Box(*self.bounds) if bounded and self.bounds is not None else g)
+
+    def start(self, y: Tensor) -> Tensor:
+        """Return where every window begins: the data, each pixel repeated `scale` times, extended as x is."""
+        x = y.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
+        if self.prior != "wavelet":
+            return x
+        height, width = (-size % 2**_LEVELS for size in x.shape[-2:])
+        return extend(x, (0, 0), (height, width), "replicate")
 
     def formula(self, noise_std: float, weight: float, has_mask: bool) -> str:
         """Return the model as a reader writes it."""

@@ -10,12 +10,13 @@ import numpy
 import torch
 from torch import Tensor
 
-from apheleia.algorithms import solve
+from apheleia.algorithms import choose
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.report import Report
 from apheleia.imaging.model import ImagingModel
 from apheleia.imaging.noise import estimate_noise_std
-from apheleia.imaging.tiles import Tile, plan_tiles
+from apheleia.imaging.pilot import Schedule, find_schedule
+from apheleia.imaging.tiles import plan_tiles
 from apheleia.imaging.weight import discrepancy_weight
 
 __all__ = ["Progress", "Restoration", "restore"]
@@ -26,7 +27,7 @@ Progress = Callable[[str, float], None]
 TILE = 512
 """Kept pixels a side of a tile of the answer."""
 
-OVERLAP = 64
+OVERLAP = 32
 """Margin of a tile beyond the reach of the blur."""
 
 
@@ -182,15 +183,27 @@ def _solved(
     scale = model.scale
     height, width = pages.shape[-2:]
     part = max(1, size // scale)
-    whole = height * width <= (part + 2 * OVERLAP) ** 2
-    tiles = plan_tiles(height, width, max(height, width) if whole else part, OVERLAP + model.reach)
+    tiles = plan_tiles(height, width, part, OVERLAP + model.reach)
+    if height * width <= (part + 2 * OVERLAP) ** 2:
+        tiles = plan_tiles(height, width, max(height, width), 0)
+        schedule = Schedule(choose(model.problem(pages[0], known, noise_std, weight))[0], None, tol, max_steps)
+    else:
+        tell("finding the step sizes", 0.05)
+        schedule = find_schedule(model, pages[len(pages) // 2], known, noise_std, weight, tol, max_steps)
     answer = torch.empty(*pages.shape[:2], scale * height, scale * width, dtype=pages.dtype)
     residual = torch.empty_like(pages)
     worst: Report | None = None
     total = len(pages) * len(tiles)
     for done, (page, tile) in enumerate((p, t) for p in range(len(pages)) for t in tiles):
-        tell("solving" if total == 1 else f"solving window {done + 1} of {total}", 0.05 + 0.95 * done / total)
-        report = _solve_tile(model, pages[page], known, tile, noise_std, weight, tol, max_steps, answer[page], residual[page])
+        tell("solving" if total == 1 else f"solving window {done + 1} of {total}", 0.1 + 0.9 * done / total)
+        rows, columns = tile.window
+        y, mask = pages[page][:, rows, columns], None if known is None else known[:, rows, columns]
+        x, report = schedule.run(model.problem(y, mask, noise_std, weight), model.start(y))
+        misfit = model.operator(tuple(y.shape), mask)(x) - (y if mask is None else mask * y)
+        answer[(page, slice(None), *tile.target(scale))] = x[(slice(None), *tile.inner(scale))]
+        residual[(page, slice(None), *tile.target(1))] = misfit[(slice(None), *tile.inner(1))]
+        # the report keeps the image's shape but not its memory: a large image has many windows
+        report = replace(report, x=x.new_zeros(()).expand_as(x), duals=())
         if worst is None or _rank(report) > _rank(worst):
             worst = report
     tell("solved", 1.0)
@@ -200,31 +213,6 @@ def _solved(
 
 def _rank(report: Report) -> tuple[int, float]:
     return report.status.severity, float(report.residual.nan_to_num(float("inf")))
-
-
-def _solve_tile(
-    model: ImagingModel,
-    page: Tensor,
-    known: Tensor | None,
-    tile: Tile,
-    noise_std: float,
-    weight: float,
-    tol: float,
-    max_steps: int,
-    answer: Tensor,
-    residual: Tensor,
-) -> Report:
-    """Solve one window, write its kept part into `answer` and `residual`, and return its report without the images."""
-    rows, columns = tile.window
-    y = page[:, rows, columns]
-    mask = None if known is None else known[:, rows, columns]
-    problem = model.problem(y, mask, noise_std, weight)
-    x, report = solve(problem, tol=tol, max_steps=max_steps, throw=False)
-    misfit = model.operator(tuple(y.shape), mask)(x) - (y if mask is None else mask * y)
-    answer[(slice(None), *tile.target(model.scale))] = x[(slice(None), *tile.inner(model.scale))]
-    residual[(slice(None), *tile.target(1))] = misfit[(slice(None), *tile.inner(1))]
-    # the report keeps the image's shape but not its memory: a large image has many tiles
-    return replace(report, x=x.new_zeros(()).expand_as(x), duals=())
 
 
 def _pages(image: numpy.ndarray) -> Tensor:

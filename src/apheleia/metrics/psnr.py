@@ -34,8 +34,8 @@ def psnr(x: Tensor, truth: Tensor, full_scale: float = 1.0) -> Tensor:
 
     Examples
     --------
-    >>> psnr(torch.tensor([0.1]), torch.tensor([0.0])).item()
-    20.0...
+    >>> round(psnr(torch.tensor([0.1]), torch.tensor([0.0])).item(), 3)
+    20.0
     """
     if x.shape != truth.shape:
         raise ShapeError(f"psnr: `x` and `truth` must have one shape; got {tuple(x.shape)} and {tuple(truth.shape)}.")

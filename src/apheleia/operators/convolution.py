@@ -37,7 +37,7 @@ class Convolution(LinearOperator):
     Raises
     ------
     ShapeError
-        If the kernel has fewer than two axes, an empty one, or complex entries.
+        If the kernel has fewer than two axes, an empty one, or complex entries, or if the space is complex or does not fit it.
     ArgumentError
         If the boundary is unknown.
 
@@ -67,6 +67,8 @@ class Convolution(LinearOperator):
             raise ArgumentError(f"Convolution: `boundary` must be one of {', '.join(get_args(Boundary))}; got {boundary!r}.")
         if not is_floating(k):
             k = k.double()
+        if space.is_complex:
+            raise ShapeError(f"Convolution: it works on real images; got the space ({space}).")
         channels = k.shape[-3] if k.ndim > 2 and k.shape[-3] > 1 else None
         if not space.accepts((channels, None, None)):
             raise ShapeError(f"Convolution: a kernel of {channels} channels does not fit images ({space}).")
@@ -103,13 +105,7 @@ class Convolution(LinearOperator):
             return None
         if self.boundary == "circular":
             return FourierFilter(_spectrum(kernel, shape[-2], shape[-1]), Space(shape))._norm(shape)
-        extended = _BoundaryConvolution(kernel, self.boundary, Space(shape))
-        if self.boundary == "zero":
-            filtered = extended.filter._norm(None)
-            return Bound(filtered.value, "upper", "maximum of the transfer function on the extended grid")
-        size = _BoundaryConvolution(kernel.abs(), self.boundary, Space(shape))
-        ones = torch.ones(shape, dtype=torch.float64, device=kernel.device)
-        return schur_bound(size._forward(ones), size._adjoint(ones), self.domain, self.codomain)
+        return _BoundaryConvolution(kernel, self.boundary, Space(shape))._norm(shape)
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         if self.boundary != "circular":
@@ -124,9 +120,10 @@ class FourierFilter(LinearOperator):
     Parameters
     ----------
     transfer : Tensor, (*batch, channel or 1, height, width // 2 + 1)
-        Transfer function on the half spectrum of `torch.fft.rfft2`, of a real filter.
+        Transfer function on the half spectrum of `torch.fft.rfft2`, of a real filter: T[-k] = conj T[k], which the first and
+        (for an even width) the last column must satisfy within themselves. This is not checked.
     space : Space
-        Images (channel, height, width) with height and width fixed.
+        Real images (channel, height, width) with height and width fixed.
 
     Raises
     ------
@@ -142,15 +139,15 @@ class FourierFilter(LinearOperator):
     has_gram_solve = True
 
     def __init__(self, transfer: Tensor, space: Space) -> None:
-        if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None:
-            raise ShapeError(f"FourierFilter: give images with fixed height and width; got ({space}).")
+        if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None or space.is_complex:
+            raise ShapeError(f"FourierFilter: give real images with fixed height and width; got ({space}).")
         if tuple(transfer.shape[-2:]) != (space.shape[-2], space.shape[-1] // 2 + 1):
             raise ShapeError(f"FourierFilter: `transfer` must end in (height, width // 2 + 1); got {tuple(transfer.shape)}.")
         super().__init__(space, space)
         register(self, "transfer", transfer)
         self.size = (space.shape[-2], space.shape[-1])
-        # a real transfer function of one sign class: T >= 0 makes the filter self-adjoint positive semi-definite
-        self.has_shifted_solve = not transfer.is_complex()
+        # a real transfer function T >= 0 makes the filter self-adjoint positive semi-definite
+        self.has_shifted_solve = not transfer.is_complex() and bool((transfer.detach() >= 0).all())
 
     def _filtered(self, x: Tensor, transfer: Tensor) -> Tensor:
         # the signal's own precision wins over that of the transfer function
@@ -184,10 +181,13 @@ class FourierFilter(LinearOperator):
 class _BoundaryConvolution(LinearOperator):
     """Convolution of images of one size beyond whose edge something is known: extend, filter on a fast grid, crop."""
 
+    kernel: Tensor
+
     def __init__(self, kernel: Tensor, boundary: Boundary, space: Space) -> None:
         super().__init__(space, space)
         height, width = (int(size or 0) for size in space.shape[-2:])
         kh, kw = kernel.shape[-2:]
+        register(self, "kernel", kernel)
         self.boundary: Boundary = boundary
         # output n reads inputs from n - (kh - 1 - kh // 2) to n + kh // 2
         self.before = (kh - 1 - kh // 2, kw - 1 - kw // 2)
@@ -211,6 +211,16 @@ class _BoundaryConvolution(LinearOperator):
         margin = [grid - own - start for grid, own, start in zip(self.filter.size, self.size, self.before, strict=True)]
         wide = self.filter._adjoint(torch.nn.functional.pad(y, (columns, margin[1], rows, margin[0])))
         return fold(wide[..., : self.extended[0], : self.extended[1]], self.before, self.after, self.boundary)
+
+    def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
+        kernel = self.kernel.double()
+        if self.boundary == "zero":
+            filtered = FourierFilter(_spectrum(kernel, *self.filter.size), self.filter.domain)._norm(None)
+            return Bound(filtered.value, "upper", "maximum of the transfer function on the extended grid")
+        size = _BoundaryConvolution(kernel.abs(), self.boundary, self.domain)
+        channels = self.domain.shape[0] or kernel.shape[-3]
+        ones = torch.ones(channels, *self.size, dtype=torch.float64, device=kernel.device)
+        return schur_bound(size._forward(ones), size._adjoint(ones), self.domain, self.codomain)
 
 
 def _spectrum(kernel: Tensor, height: int, width: int) -> Tensor:

@@ -50,7 +50,8 @@ class Decimation(LinearOperator):
     def __init__(self, factor: int, space: Space = IMAGE) -> None:
         if not isinstance(factor, int) or factor < 1:
             raise ArgumentError(f"Decimation: `factor` must be a whole number >= 1; got {factor!r}.")
-        super().__init__(space, IMAGE)
+        sizes = [None if size is None else -(-size // factor) for size in space.shape[1:]]
+        super().__init__(space, Space((space.shape[0], *sizes), space.is_complex))
         self.factor = factor
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -76,4 +77,4 @@ class Decimation(LinearOperator):
         return tuple(own or other for own, other in zip(self.domain.shape, grown, strict=True))
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
-        return Decimation(self.factor, Space(shape))
+        return Decimation(self.factor, Space(shape, self.domain.is_complex))

@@ -68,7 +68,7 @@ class Diagonal(LinearOperator):
         self.is_non_negative = not d.is_complex() and not d.requires_grad and bool((d >= 0).all())
 
     def _values(self, x: Tensor) -> Tensor:
-        return self.diagonal.to(x.dtype if self.diagonal.is_complex() else x.real.dtype)
+        return self.diagonal.to(x.dtype if self.diagonal.is_complex() else x.real.dtype)  # a complex space: x is complex
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._values(x) * x

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
-from apheleia.core.interop import accepts_numpy, as_tensor
+from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
 from apheleia.core.space import Space, per_sample
 from apheleia.operators.norm import power_iteration, schur_bound
 from apheleia.operators.operator import Operator, register
@@ -43,8 +43,7 @@ class LinearOperator(Operator):
     def _adjoint(self, y: Tensor) -> Tensor:
         shape = self._input_shape(tuple(y.shape[y.ndim - self.codomain.rank :]))
         batch = y.shape[: y.ndim - self.codomain.rank]
-        dtype = y.dtype if self.domain.is_complex or not y.is_complex() else y.real.dtype
-        dtype = dtype.to_complex() if self.domain.is_complex and not dtype.is_complex else dtype
+        dtype = y.dtype.to_complex() if self.domain.is_complex else y.real.dtype
         # a linear map equals its derivative, so its vector-Jacobian product anywhere, here at 0, is the adjoint
         return torch.func.vjp(self._forward, torch.zeros(*batch, *shape, dtype=dtype, device=y.device))[1](y)[0]
 
@@ -76,6 +75,12 @@ class LinearOperator(Operator):
             If `y` does not live in the codomain.
         """
         return self._adjoint(self.codomain.check(y, f"{self.name}.adjoint", "y"))
+
+    def _jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return self._forward(v)
+
+    def _vjp(self, x: Tensor, w: Tensor) -> Tensor:
+        return self._adjoint(w)
 
     def linearize(self, x: Tensor) -> LinearOperator:
         """Return the derivative at `x`: a linear operator is its own, everywhere."""
@@ -160,6 +165,8 @@ class LinearOperator(Operator):
         columns = self._forward(basis.reshape(size, *shape))
         return columns.reshape(size, -1).T
 
+    __array_ufunc__ = None  # an ndarray on the left leaves the product to __rmul__
+
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         if not isinstance(other, LinearOperator):
             return NotImplemented
@@ -182,10 +189,10 @@ class LinearOperator(Operator):
     def __neg__(self) -> LinearOperator:
         return (-1.0) * self
 
-    def __rmul__(self, factor: float | complex | Tensor) -> LinearOperator:
+    def __rmul__(self, factor: ArrayLike | complex) -> LinearOperator:
         return _Scaled(factor, self)
 
-    def __mul__(self, factor: float | complex | Tensor) -> LinearOperator:
+    def __mul__(self, factor: ArrayLike | complex) -> LinearOperator:
         return _Scaled(factor, self)
 
     def _known_shape(self, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -252,10 +259,14 @@ class _Composition(LinearOperator):
         return f"({self.left.name} @ {self.right.name})"
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self.left._forward(self.right._forward(x))
+        # both directions check between the two parts: a wrong size must not broadcast silently
+        return self.left._forward(self.left.domain.check(self.right._forward(x), self.left.name, "x"))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.right._adjoint(self.left._adjoint(y))
+        back = self.left._adjoint(y)
+        if back.is_complex() and not self.right.codomain.is_complex:
+            back = back.real  # the adjoint of regarding real signals as complex ones
+        return self.right._adjoint(self.right.codomain.check(back, f"{self.right.name}.adjoint", "y"))
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         right = self.right._norm(shape)
@@ -318,7 +329,7 @@ class _Scaled(LinearOperator):
 
     factor: Tensor
 
-    def __init__(self, factor: float | complex | Tensor, operator: LinearOperator) -> None:
+    def __init__(self, factor: ArrayLike | complex, operator: LinearOperator) -> None:
         super().__init__(operator.domain, operator.codomain)
         register(self, "factor", as_tensor(factor, operator.name, "factor"))
         if self.factor.is_complex() and not (operator.domain.is_complex and operator.codomain.is_complex):
@@ -334,9 +345,7 @@ class _Scaled(LinearOperator):
         return f"({self.factor.item():.4g} * {self.operator.name})" if self.factor.ndim == 0 else f"(c * {self.operator.name})"
 
     def _times(self, factor: Tensor, x: Tensor, rank: int) -> Tensor:
-        if factor.ndim == 0 and factor.is_complex():
-            factor = factor.to(x.dtype.to_complex())
-        return (factor if factor.is_complex() and factor.ndim == 0 else _broadcast(factor, x, rank)) * x
+        return _broadcast(factor, x, rank) * x
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._times(self.factor, self.operator._forward(x), self.codomain.rank)
@@ -388,7 +397,8 @@ class _Stack(LinearOperator):
         return "stack(" + ", ".join(op.name for op in self.parts) + ")"
 
     def _forward(self, x: Tensor) -> Tensor:
-        return torch.stack([op._forward(x) for op in self.parts], dim=-self.codomain.rank)
+        rows = torch.broadcast_tensors(*(op._forward(x) for op in self.parts))
+        return torch.stack(rows, dim=-self.codomain.rank)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         rows = y.unbind(-self.codomain.rank)
@@ -431,12 +441,12 @@ class Linearization(LinearOperator):
         self.x = x
 
     def _forward(self, x: Tensor) -> Tensor:
-        return torch.func.jvp(self.operator._forward, (self.x.expand_as(x),), (x,))[1]
+        return self.operator._jvp(self.x.expand_as(x), x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         batch = y.shape[: y.ndim - self.codomain.rank]
         x = self.x.expand(*batch, *self.x.shape[self.x.ndim - self.domain.rank :])
-        return torch.func.vjp(self.operator._forward, x)[1](y)[0]
+        return self.operator._vjp(x, y)
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.operator._output_shape(shape)
@@ -472,7 +482,7 @@ def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
 
 def _broadcast(factor: Tensor, x: Tensor, rank: int) -> Tensor | float:
     if factor.is_complex():
-        return factor.to(x.dtype.to_complex())[(...,) + (None,) * rank]
+        return factor.to(x.dtype.to_complex())[(...,) + (None,) * rank]  # a complex space: x is complex
     return per_sample(factor, x, rank)
 
 

@@ -49,20 +49,11 @@ class Matrix(LinearOperator):
         register(self, "matrix", m)
         self.is_non_negative = not m.is_complex() and not m.requires_grad and bool((m >= 0).all())
 
-    def _values(self, x: Tensor) -> Tensor:
-        return self.matrix.to(x.dtype.to_complex() if self.matrix.is_complex() else x.dtype)
-
     def _forward(self, x: Tensor) -> Tensor:
-        m = self._values(x)
-        if m.is_complex() and not x.is_complex():
-            x = x.to(m.dtype)
-        return (m @ x[..., None])[..., 0]
+        return (self.matrix.to(x.dtype) @ x[..., None])[..., 0]
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        m = self._values(y)
-        if m.is_complex() and not y.is_complex():
-            y = y.to(m.dtype)
-        return (m.mH @ y[..., None])[..., 0]
+        return (self.matrix.to(y.dtype).mH @ y[..., None])[..., 0]
 
     def _singular_values(self) -> Tensor:
         return torch.linalg.svdvals(self.matrix.to(torch.complex128 if self.matrix.is_complex() else torch.float64))

@@ -55,15 +55,21 @@ class Operator(nn.Module, ABC):
     @accepts_numpy
     def jvp(self, x: Tensor, v: Tensor) -> Tensor:
         """Return the derivative of A at `x` in the direction `v`, J(x) v, shape (*batch, *codomain)."""
-        self.domain.check(x, f"{self.name}.jvp", "x")
-        self.domain.check(v, f"{self.name}.jvp", "v")
-        return torch.func.jvp(self._forward, (x,), (v,))[1]
+        x, v = self.domain.check(x, f"{self.name}.jvp", "x"), self.domain.check(v, f"{self.name}.jvp", "v")
+        return self._jvp(x, v)
 
     @accepts_numpy
     def vjp(self, x: Tensor, w: Tensor) -> Tensor:
         """Return J(x)^H w, shape (*batch, *domain), exact for the real inner product Re<., .>."""
-        self.domain.check(x, f"{self.name}.vjp", "x")
-        self.codomain.check(w, f"{self.name}.vjp", "w")
+        x, w = self.domain.check(x, f"{self.name}.vjp", "x"), self.codomain.check(w, f"{self.name}.vjp", "w")
+        return self._vjp(x, w)
+
+    def _jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        # w -> J(x)^H w is linear and its adjoint is J(x): reverse mode twice, for which every operation has a rule
+        image, pullback = torch.func.vjp(self._forward, x)[:2]
+        return torch.func.vjp(lambda w: pullback(w)[0], torch.zeros_like(image))[1](v)[0]
+
+    def _vjp(self, x: Tensor, w: Tensor) -> Tensor:
         return torch.func.vjp(self._forward, x)[1](w)[0]
 
     def linearize(self, x: Tensor) -> LinearOperator:

@@ -43,6 +43,11 @@ class Crop:
         return image[rows, columns]
 
     @property
+    def amount(self) -> str:
+        """The change in words."""
+        return f"root mean square {self.change:.3g}" if math.isfinite(self.change) else "with values that are not finite"
+
+    @property
     def place(self) -> str:
         """The rectangle in words, rows and columns counted from 0."""
         return f"rows {self.top} to {self.top + self.height - 1}, columns {self.left} to {self.left + self.width - 1}"
@@ -78,9 +83,7 @@ def choose_crops(observed: NDArray[np.floating], restored: NDArray[np.floating])
         chosen = {"whole image": 0}
     elif len(ranked) == 2:
         del chosen["median change"]
-    return tuple(
-        Crop(rule, ranked[k][1].top, ranked[k][1].left, height, width, ranked[k][0]) for rule, k in chosen.items()
-    )
+    return tuple(Crop(rule, ranked[k][1].top, ranked[k][1].left, height, width, ranked[k][0]) for rule, k in chosen.items())
 
 
 def _starts(length: int, side: int) -> list[int]:

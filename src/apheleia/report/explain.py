@@ -73,8 +73,8 @@ class Explained:
         "proved", "estimated" or "none"; a sign that needs no colour; the status in the words of the page.
     value, why : str
         The number with its pedigree, empty where there is none; the condition that was checked.
-    source, doi : str
-        The theory behind it without its DOI, and the bare DOI ("10.1137/..."); either may be empty.
+    source : tuple of (str, str)
+        The theory behind it, cut at its DOIs: a text and the bare DOI ("10.1137/...") that follows; either may be empty.
     """
 
     question: str
@@ -84,8 +84,7 @@ class Explained:
     label: str
     value: str
     why: str
-    source: str
-    doi: str
+    source: tuple[tuple[str, str], ...]
 
 
 def explain(certificate: Certificate, size: int) -> Explained:
@@ -104,7 +103,6 @@ def explain(certificate: Certificate, size: int) -> Explained:
         "estimated": f"Expected, but it rests on an estimate: {words.yes}",
         "none": words.unknown,
     }[certificate.status]
-    source, doi = _split_doi(certificate.source)
     return Explained(
         question=words.question,
         meaning=meaning,
@@ -113,8 +111,7 @@ def explain(certificate: Certificate, size: int) -> Explained:
         label=_LABELS[certificate.status],
         value=_value(certificate, size),
         why=certificate.why,
-        source=source,
-        doi=doi,
+        source=_pieces(certificate.source),
     )
 
 
@@ -129,9 +126,6 @@ def _value(certificate: Certificate, size: int) -> str:
     return f"{text} ({bound.how})" if bound.how else text
 
 
-def _split_doi(source: str) -> tuple[str, str]:
-    found = _DOI.search(source)
-    if found is None:
-        return source, ""
-    rest = (source[: found.start()] + source[found.end() :]).strip(" ,;.")
-    return rest, found.group(1)
+def _pieces(source: str) -> tuple[tuple[str, str], ...]:
+    parts = _DOI.split(source)  # texts and DOIs in turn, beginning and ending with a text
+    return tuple((text, doi) for text, doi in zip(parts[::2], [*parts[1::2], ""], strict=True) if text or doi)

@@ -48,10 +48,11 @@ class Images:
         for name, image in self.named():
             _check(name, image)
         height, width, *channels = _drop_channel(self.observed).shape
-        small, large = (height, width, *channels), (height * self.scale, width * self.scale, *channels)
+        scale = max(self.scale, 1)
+        small, large = (height, width, *channels), (scale * height, scale * width, *channels)
         for name, image in self.named():
             expected = small if name in ("observed", "residual") else large
-            if image.shape != expected or self.scale < 1:
+            if image.shape != expected:
                 raise ShapeError(f"Images: `{name}` must have the shape {expected} to match `observed`; got {image.shape}.")
         black, white = self.display_range
         if not (math.isfinite(black) and math.isfinite(white) and black < white):
@@ -76,4 +77,6 @@ def _check(name: str, image: NDArray[np.floating]) -> None:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
         raise ShapeError(f"Images: `{name}` must be a non-empty (H, W), (H, W, 1) or (H, W, 3) array; got shape {image.shape}.")
     if not np.issubdtype(image.dtype, np.floating):
-        raise ArgumentError(f"Images: `{name}` must be floating point in units of full scale; got {image.dtype}. Divide by full scale.")
+        raise ArgumentError(
+            f"Images: `{name}` must be floating point in units of full scale; got {image.dtype}. Divide by full scale."
+        )

@@ -76,7 +76,7 @@ class Page:
 def render(page: Page) -> str:
     """Return the page as one HTML text of less than 5 MB that asks nothing from outside and runs no script.
 
-    Overviews are stored losslessly where that fits; otherwise their quality falls, then their size. Close-ups are always lossless.
+    Overviews are lossless where that fits; otherwise their quality falls, then their size. Close-ups are always lossless.
 
     Raises
     ------
@@ -99,10 +99,14 @@ def render(page: Page) -> str:
         "notes": _standing_notes(page) + page.notes,
     }
     for rung in RUNGS:
-        text = template.render(fixed | {"overviews": overviews(page.images, rung), "overview_note": overview_note(page.images, rung)})
+        text = template.render(
+            fixed | {"overviews": overviews(page.images, rung), "overview_note": overview_note(page.images, rung)}
+        )
         if len(text.encode()) < _LIMIT_BYTES:
             return text
-    raise ArgumentError(f"render: the page takes more than {_LIMIT_BYTES} bytes even with the smallest images; shorten its texts.")
+    raise ArgumentError(
+        f"render: the page takes more than {_LIMIT_BYTES} bytes even with the smallest images; shorten its texts."
+    )
 
 
 def _environment() -> jinja2.Environment:
@@ -145,8 +149,9 @@ def _curves(solver: Report | None) -> tuple[tuple[str, str, str], ...]:
     level = None if solver.tol is None else (solver.tol, "tolerance")
     best = "Objective minus the lowest value that the run saw"
     relative = "Normalised residual, the quantity that the run stops by"
+    caution = "It dives at the end where the run's own last value is the lowest; the true minimum lies at or below. "
     return (
-        (best, log_curve(history.steps, objective, best), undrawn(history.steps, objective)),
+        (best, log_curve(history.steps, objective, best), caution + undrawn(history.steps, objective)),
         (relative, log_curve(history.steps, residual, relative, level), undrawn(history.steps, residual)),
     )
 

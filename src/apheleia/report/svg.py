@@ -50,7 +50,8 @@ def log_curve(steps: Sequence[int], values: Sequence[float], title: str, level: 
     points = [(k, v) for k, v in zip(steps, values, strict=True) if k >= 1]
     shown = [(math.log10(k), math.log10(v)) for k, v in points if _drawable(v)]
     marked = level if level is not None and _drawable(level[0]) else None
-    opening = f'<svg viewBox="0 0 480 280" role="img" aria-label="{html.escape(title)}" class="curve" fill="none" stroke="currentColor">'
+    name = html.escape(title)
+    opening = f'<svg class="curve" viewBox="0 0 480 280" role="img" aria-label="{name}" fill="none" stroke="currentColor">'
     if not shown:
         return f'{opening}<text x="240" y="130" text-anchor="middle">no value to draw</text></svg>'
     heights = [y for _, y in shown] + ([math.log10(marked[0])] if marked else [])

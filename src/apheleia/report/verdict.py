@@ -53,7 +53,9 @@ class Verdict:
         if not bounds:
             raise ArgumentError(f"Verdict: {self.question!r} needs a `low` or a `high`; without one there is nothing to check.")
         if any(math.isnan(bound) for bound in bounds):
-            raise ArgumentError(f"Verdict: the bounds of {self.question!r} must be numbers; got low={self.low}, high={self.high}.")
+            raise ArgumentError(
+                f"Verdict: the bounds of {self.question!r} must be numbers; got low={self.low}, high={self.high}."
+            )
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ArgumentError(f"Verdict: `low` must not exceed `high`; {self.question!r} has {self.low} > {self.high}.")
 

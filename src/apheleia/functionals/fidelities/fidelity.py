@@ -24,7 +24,7 @@ class DataLoss(Functional):
     y : Tensor or ndarray, (*batch, *codomain)
         The data, floating-point and finite.
     space : Space
-        The codomain of the data formation.
+        The codomain of the data formation; the data fix the sizes that it leaves open.
     who : str
         The fidelity, for messages.
 
@@ -41,7 +41,7 @@ class DataLoss(Functional):
         if not bool(values.detach().isfinite().all()):
             bad = int((~values.detach().isfinite()).sum())
             raise ShapeError(f"{who}: `y` must be finite; got {bad} NaN or infinite values. Mask them with operators.Diagonal.")
-        super().__init__(space)
+        super().__init__(Space(tuple(values.shape[values.ndim - space.rank :]), space.is_complex))
         register(self, "y", values)
 
     @property
@@ -67,7 +67,8 @@ class Fidelity(Functional):
     """
 
     def __init__(self, A: Operator, y: ArrayLike, loss: DataLoss) -> None:
-        super().__init__(A.domain)
+        # the data fix the sizes, so that a signal of another size is refused and never broadcast
+        super().__init__(Space(A.input_shape(loss.space.shape), A.domain.is_complex))
         self.A = A
         self.loss = loss
         self._from_numpy = not isinstance(y, Tensor)
@@ -94,16 +95,13 @@ class Fidelity(Functional):
     @property
     def signal_shape(self) -> tuple[int, ...]:
         """Signal shape of x, without batch axes, as the data and the operator have it."""
-        return self.A.input_shape(tuple(self.y.shape[self.y.ndim - self.A.codomain.rank :]))
+        return self._fixed(None)
 
     def _value(self, x: Tensor) -> Tensor:
         return self.loss._value(self.A._forward(x))
 
     def _grad(self, x: Tensor) -> Tensor:
-        if isinstance(self.A, LinearOperator):
-            return self.A._adjoint(self.loss._grad(self.A._forward(x)))
-        image, pullback = torch.func.vjp(self.A._forward, x)
-        return pullback(self.loss._grad(image))[0]
+        return self.A._vjp(x, self.loss._grad(self.A._forward(x)))
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         inner = self.loss._smoothness(self.A.output_shape(shape))
@@ -112,9 +110,6 @@ class Fidelity(Functional):
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         inner = self.loss._strong_convexity(self.A.output_shape(shape))
         return Bound.product([inner, self._linear().smallest_singular_value(shape).squared()], "product", side="lower")
-
-    def _fixed(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-        return self.signal_shape if shape is None else tuple(shape)
 
     def _linear(self) -> LinearOperator:
         if not isinstance(self.A, LinearOperator):

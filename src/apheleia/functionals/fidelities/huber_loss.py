@@ -12,6 +12,7 @@ from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space, per_sample
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
 
 __all__ = ["HuberDistance", "HuberLoss"]
@@ -65,7 +66,7 @@ class HuberDistance(DataLoss):
         return self._data(x) + factor * residual
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        inside = u.abs().amax(self.space.axes) <= self.delta * (1 + 1e-12)
+        inside = is_within(u.abs().amax(self.space.axes), self.delta)
         value = 0.5 * self.space.inner(u, u) + self.space.inner(u, self._data(u))
         return torch.where(inside, value, torch.inf)
 

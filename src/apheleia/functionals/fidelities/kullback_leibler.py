@@ -34,7 +34,7 @@ class PoissonDistance(DataLoss):
     Raises
     ------
     ArgumentError
-        If gain, background or data are out of range.
+        If gain, background or data are out of range, or the space is complex.
     """
 
     is_convex = True
@@ -44,6 +44,8 @@ class PoissonDistance(DataLoss):
 
     def __init__(self, y: ArrayLike, space: Space, gain: float = 1.0, background: float = 0.0) -> None:
         super().__init__(y, space, "KullbackLeibler")
+        if space.is_complex:
+            raise ArgumentError("KullbackLeibler: counts are real; this data formation gives complex data.")
         if not gain > 0:
             raise ArgumentError(f"KullbackLeibler: `gain` must be above zero; got {gain!r}.")
         if not background >= 0:
@@ -55,10 +57,10 @@ class PoissonDistance(DataLoss):
 
     def _value(self, x: Tensor) -> Tensor:
         y, w = self._data(x), x + self.background
-        # xlogy is 0 at y = 0; the safe operand keeps its gradient finite where the value is infinite
+        # the logarithm of the ratio, because a difference of two cancels; safe operands keep gradients finite
         legal = (w > 0) | ((w == 0) & (y == 0))
-        safe = torch.where(w > 0, w, 1.0)
-        terms = torch.where(w > 0, w - y + torch.xlogy(y, y) - y * safe.log(), w)
+        ratio = torch.where((w > 0) & (y > 0), y / torch.where(w > 0, w, 1.0), 1.0)
+        terms = torch.where(w > 0, w - y + y * ratio.log(), w)
         return torch.where(legal, terms, torch.inf).sum(self.space.axes) / self.gain
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
@@ -67,8 +69,9 @@ class PoissonDistance(DataLoss):
         y, t = self._data(x), x + self.background - s
         root = (t**2 + 4 * s * y).sqrt()
         denominator = torch.where(root - t > 0, root - t, 1.0)
-        w = torch.where(t >= 0, 0.5 * (t + root), 2 * s * y / denominator)
-        return w - self.background
+        w = torch.where(t >= 0, 0.5 * (t + root), 2 * s * y / denominator) - self.background
+        # a step of zero, from a weight of zero, leaves x where it is, also outside of the domain
+        return torch.where(s > 0, w, x) if isinstance(s, Tensor) else w
 
     def _conjugate(self, u: Tensor) -> Tensor:
         y, a = self._data(u), 1 - self.gain * u
@@ -78,8 +81,8 @@ class PoissonDistance(DataLoss):
 
     def _dual_scale(self, u: Tensor) -> Tensor:
         # strictly inside u < 1 / gain, where the logarithm is finite
-        largest = (self.gain * u).amax(self.space.axes)
-        return (1 - 1e-9) / largest.clamp(min=1 - 1e-9)
+        limit = 1 - max(1e-9, 8 * torch.finfo(u.dtype).eps)
+        return limit / (self.gain * u).amax(self.space.axes).clamp(min=limit)
 
 
 @final

@@ -10,6 +10,7 @@ from torch import Tensor
 from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space, per_sample
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
 
 __all__ = ["AbsoluteDistance", "LeastAbsoluteDeviations"]
@@ -46,7 +47,7 @@ class AbsoluteDistance(DataLoss):
         return self._data(x) + shrunk * residual
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        inside = u.abs().amax(self.space.axes) <= 1 + 1e-12
+        inside = is_within(u.abs().amax(self.space.axes))
         return torch.where(inside, self.space.inner(u, self._data(u)), torch.inf)
 
     def _dual_scale(self, u: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike, as_tensor
-from apheleia.core.space import Space, batch_shape, per_sample
+from apheleia.core.space import Space, as_wide, batch_shape, per_sample
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.functional import Functional
 from apheleia.operators.linear import LinearOperator
@@ -143,7 +143,7 @@ class LeastSquares(Fidelity):
         return self.loss._conjugate(inner)
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
-        return self.squared_distance.noise_std**-2 * self._linear().gram
+        return self.squared_distance.noise_std.double() ** -2 * self._linear().gram
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         return self._prepared(shape, dtype) if isinstance(self.A, LinearOperator) else self
@@ -198,9 +198,11 @@ class _PreparedLeastSquares(Functional):
         return per_sample(self.loss.precision(x), x, self.space.rank) * residual
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        # (Q + s I)^{-1} (A^H y + s x) with s = noise_std^2 / step
-        shift = 1 / (step * self.loss.precision(x))
-        return self.gram._shifted_solve(self.backprojection.to(x.dtype) + per_sample(shift, x, self.space.rank) * x, shift)
+        # (Q + s I)^{-1} (A^H y + s x) with s = noise_std^2 / step; a step of zero, from a weight of zero, leaves x
+        ratio = step * self.loss.precision(x)
+        shift = 1 / torch.where(ratio > 0, ratio, 1.0)
+        rhs = self.backprojection.to(x.dtype) + per_sample(shift, x, self.space.rank) * x
+        return torch.where(as_wide(ratio, x, self.space.rank) > 0, self.gram._shifted_solve(rhs, shift), x)
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return self.original._conjugate(u)
@@ -212,7 +214,7 @@ class _PreparedLeastSquares(Functional):
         return self.original._strong_convexity(shape)
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
-        return self.loss.noise_std**-2 * self.gram
+        return self.loss.noise_std.double() ** -2 * self.gram
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
         return self.original.start(shape)

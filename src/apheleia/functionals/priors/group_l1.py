@@ -9,7 +9,7 @@ from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space, per_sample
-from apheleia.functionals.functional import Functional
+from apheleia.functionals.functional import Functional, is_within
 
 __all__ = ["GroupL1"]
 
@@ -57,10 +57,8 @@ class GroupL1(Functional):
         return "|x|₂,₁"
 
     def _sizes(self, x: Tensor) -> Tensor:
-        if x.is_complex():
-            return (x.real**2 + x.imag**2).sum(self.axis, keepdim=True).sqrt()
         # squares and a sum of few slices are a hundred times faster than the general norm along a leading axis
-        slices = x.unbind(self.axis)
+        slices = x.unbind(self.axis) if not x.is_complex() else (*x.real.unbind(self.axis), *x.imag.unbind(self.axis))
         total = slices[0] * slices[0]
         for part in slices[1:]:
             total = torch.addcmul(total, part, part)
@@ -87,8 +85,7 @@ class GroupL1(Functional):
         return u * (wide / torch.maximum(size, floor))
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        inside = self._sizes(u).amax(self.space.axes) <= 1 + 1e-12
-        return torch.where(inside, 0.0, torch.inf).to(u.real.dtype)
+        return torch.where(is_within(self._sizes(u).amax(self.space.axes)), 0.0, torch.inf).to(u.real.dtype)
 
     def _dual_scale(self, u: Tensor) -> Tensor:
         return 1 / self._sizes(u).amax(self.space.axes).clamp(min=1.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
-from apheleia.core.space import IMAGE, Space, per_sample
+from apheleia.core.space import IMAGE, Space, as_wide, per_sample
 from apheleia.functionals.functional import Functional
 
 __all__ = ["Ball", "Box", "NonNegativity", "Simplex"]
@@ -36,7 +36,15 @@ class _Indicator(Functional):
         return torch.where(distance <= _SLACK * self.space.norm(x).clamp(min=1.0), 0.0, torch.inf).to(x.real.dtype)
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self._project(x)
+        projected = self._project(x)
+        # a step of zero, from a weight of zero, takes the constraint away, as it does in the energy
+        return torch.where(as_wide(step, x, self.space.rank) > 0, projected, x) if isinstance(step, Tensor) else projected
+
+
+def _real(space: Space, who: str) -> Space:
+    if space.is_complex:
+        raise ArgumentError(f"{who}: complex numbers have no order; give a real space.")
+    return space
 
 
 @final
@@ -55,13 +63,13 @@ class Box(_Indicator):
     Raises
     ------
     ArgumentError
-        If lower >= upper.
+        If lower >= upper, or the space is complex.
     """
 
     def __init__(self, lower: float = 0.0, upper: float = 1.0, space: Space = IMAGE) -> None:
         if not lower < upper:
             raise ArgumentError(f"Box: `lower` must be below `upper`; got {lower} and {upper}.")
-        super().__init__(space)
+        super().__init__(_real(space, "Box"))
         self.lower = float(lower)
         self.upper = float(upper)
 
@@ -78,6 +86,10 @@ class Box(_Indicator):
         below = torch.where(u < 0, u * self.lower, 0.0) if math.isfinite(self.lower) else torch.where(u < 0, torch.inf, 0.0)
         return (above + below).sum(self.space.axes).to(u.dtype)
 
+    def _dual_scale(self, u: Tensor) -> Tensor:
+        # where an end is infinite the slopes form a cone: one either lies in it or only zero does
+        return torch.where(self._conjugate(u).isfinite(), 1.0, 0.0).to(u.dtype)
+
 
 @final
 class NonNegativity(_Indicator):
@@ -87,10 +99,15 @@ class NonNegativity(_Indicator):
     ----------
     space : Space, default images of any size
         Where x lives; real.
+
+    Raises
+    ------
+    ArgumentError
+        If the space is complex.
     """
 
     def __init__(self, space: Space = IMAGE) -> None:
-        super().__init__(space)
+        super().__init__(_real(space, "NonNegativity"))
 
     @property
     def formula(self) -> str:
@@ -158,7 +175,7 @@ class Simplex(_Indicator):
     Raises
     ------
     ArgumentError
-        If total is not above zero or the axis is not a signal axis.
+        If total is not above zero, the axis is not a signal axis, or the space is complex.
 
     Notes
     -----
@@ -171,7 +188,7 @@ class Simplex(_Indicator):
             raise ArgumentError(f"Simplex: `total` must be a finite number above zero; got {total!r}.")
         if not -space.rank <= axis < 0:
             raise ArgumentError(f"Simplex: `axis` must lie between {-space.rank} and -1; got {axis}.")
-        super().__init__(space)
+        super().__init__(_real(space, "Simplex"))
         self.total = float(total)
         self.axis = axis
 

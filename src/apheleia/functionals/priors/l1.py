@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.space import IMAGE, Space, per_sample
-from apheleia.functionals.functional import Functional
+from apheleia.functionals.functional import Functional, is_within
 
 __all__ = ["L1"]
 
@@ -59,8 +59,7 @@ class L1(Functional):
         return torch.where(size > wide, u * (wide / torch.where(size > 0, size, 1.0)), u)
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        inside = u.abs().amax(self.space.axes) <= 1 + 1e-12
-        return torch.where(inside, 0.0, torch.inf).to(u.real.dtype)
+        return torch.where(is_within(u.abs().amax(self.space.axes)), 0.0, torch.inf).to(u.real.dtype)
 
     def _dual_scale(self, u: Tensor) -> Tensor:
         return 1 / u.abs().amax(self.space.axes).clamp(min=1.0)

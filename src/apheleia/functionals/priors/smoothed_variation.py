@@ -76,10 +76,8 @@ class SmoothedVariation(Functional):
     def _grad(self, x: Tensor) -> Tensor:
         differences = self.differences._forward(x)
         squares = self._squares(differences).unsqueeze(-4)
-        if self.kind == "charbonnier":
-            size = (squares + self.epsilon**2).sqrt()
-        else:
-            size = squares.clamp(min=self.epsilon**2).sqrt()
+        width = self.epsilon**2
+        size = (squares + width if self.kind == "charbonnier" else squares.clamp(min=width)).sqrt()
         return self.differences._adjoint(differences / size)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:

@@ -64,7 +64,9 @@ class TotalVariation(Functional):
         """Minimise 1/2 |x - D^H p|^2 over |p_ij| <= step by accelerated projected gradient with restart, image by image."""
         rank, D = self.space.rank, self.differences
         size = float(D.norm(tuple(x.shape[-3:])).value) ** 2
-        batch = batch_shape(self.space.batch_shape(x), tuple(step.shape) if isinstance(step, Tensor) else (), who="TotalVariation.prox")
+        step = step.to(x.real.dtype) if isinstance(step, Tensor) else step
+        steps = tuple(step.shape) if isinstance(step, Tensor) else ()
+        batch = batch_shape(self.space.batch_shape(x), steps, who="TotalVariation.prox")
         x = expand_batch(x, batch, rank)
         p = extrapolated = torch.zeros_like(D._forward(x))
         t = torch.ones(batch, dtype=x.real.dtype, device=x.device)

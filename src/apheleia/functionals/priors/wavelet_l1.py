@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.space import per_sample
-from apheleia.functionals.functional import Functional
+from apheleia.functionals.functional import Functional, is_within
 from apheleia.operators.wavelet import WaveletTransform
 
 __all__ = ["WaveletL1"]
@@ -65,14 +65,18 @@ class WaveletL1(Functional):
         taken = torch.where(size > wide, details * (wide / torch.where(size > 0, size, 1.0)), details)
         return x - self.transform._adjoint(taken)
 
-    def _conjugate(self, u: Tensor) -> Tensor:
+    def _dual_parts(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the largest detail, and whether u has no approximation part, up to rounding: only then F^*(u) is finite."""
         coefficients = self.transform._forward(u)
         details = self._details(coefficients)
-        # finite only where u has no approximation part, up to rounding
-        rest = self.space.norm(coefficients - details) <= 1e-9 * self.space.norm(coefficients)
-        inside = details.abs().amax(self.space.axes) <= 1 + 1e-12
-        return torch.where(inside & rest, 0.0, torch.inf).to(u.real.dtype)
+        slack = max(1e-9, 64 * torch.finfo(u.dtype).eps)
+        is_pure = self.space.norm(coefficients - details) <= slack * self.space.norm(coefficients)
+        return details.abs().amax(self.space.axes), is_pure
+
+    def _conjugate(self, u: Tensor) -> Tensor:
+        largest, is_pure = self._dual_parts(u)
+        return torch.where(is_within(largest) & is_pure, 0.0, torch.inf).to(u.dtype)
 
     def _dual_scale(self, u: Tensor) -> Tensor:
-        details = self._details(self.transform._forward(u))
-        return 1 / details.abs().amax(self.space.axes).clamp(min=1.0)
+        largest, is_pure = self._dual_parts(u)
+        return torch.where(is_pure, 1 / largest.clamp(min=1.0), 0.0)
