@@ -8,12 +8,24 @@ from cases import OPERATORS, OperatorCase, as_dtype, randn
 
 from apheleia.operators import check_adjoint, check_linear, check_norm
 
-every_operator = pytest.mark.parametrize("case", OPERATORS, ids=lambda case: case.name)
-without_batch = pytest.mark.parametrize("case", [c for c in OPERATORS if not c.batch], ids=lambda case: case.name)
-with_gram_solve = pytest.mark.parametrize("case", [c for c in OPERATORS if c.make().has_gram_solve], ids=lambda case: case.name)
-with_shifted_solve = pytest.mark.parametrize(
-    "case", [c for c in OPERATORS if c.make().has_shifted_solve], ids=lambda case: case.name
-)
+
+def operators_where(holds):
+    """Parametrise over the operators of the register for which `holds(case)`."""
+    return pytest.mark.parametrize("case", [case for case in OPERATORS if holds(case)], ids=lambda case: case.name)
+
+
+def has_one_matrix(case):
+    """Whether one matrix describes the operator: the others are linear over the real numbers only."""
+    A = case.make()
+    return A.domain.is_complex == A.codomain.is_complex and "complex square" not in case.name
+
+
+def takes_any_precision(case):
+    """Whether the signal alone decides on the precision: the point of a linearisation has its own."""
+    return not case.name.startswith("linearisation")
+
+
+every_operator = operators_where(lambda case: True)
 
 
 def matrices(A, case):
@@ -24,17 +36,14 @@ def matrices(A, case):
     return columns.reshape(n, *case.batch, -1).movedim(0, -1)
 
 
-def is_complex_linear(A):
-    """Whether A is linear over the complex numbers, so that one complex matrix describes it."""
-    return A.domain.is_complex == A.codomain.is_complex and "Linearization" not in A.name
-
-
 @every_operator
-@pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
-def test_adjoint(case: OperatorCase, dtype, tol):
-    if dtype == torch.float32 and case.name.startswith("linearisation"):
-        pytest.skip("the point of a linearisation fixes its precision")
-    check_adjoint(case.make(), case.shape, batch=case.batch or (2,), dtype=dtype, tol=tol)
+def test_adjoint(case: OperatorCase):
+    check_adjoint(case.make(), case.shape, batch=case.batch or (2,), tol=1e-13)
+
+
+@operators_where(takes_any_precision)
+def test_adjoint_in_single_precision(case: OperatorCase):
+    check_adjoint(case.make(), case.shape, batch=case.batch or (2,), dtype=torch.float32, tol=1e-5)
 
 
 @every_operator
@@ -51,46 +60,41 @@ def test_linearity(case: OperatorCase):
     check_linear(case.make(), case.shape, batch=case.batch or (2,), tol=1e-12)
 
 
-@every_operator
-def test_complex_or_real_linearity_of_the_factor(case: OperatorCase):
-    A, x = case.make(), case.x()
-    factor = 2 - 1j if is_complex_linear(A) and A.domain.is_complex else -0.7
+@operators_where(lambda case: has_one_matrix(case) and case.make().domain.is_complex)
+def test_linearity_over_the_complex_numbers(case: OperatorCase):
+    A, x, factor = case.make(), case.x(), 2 - 1j
     torch.testing.assert_close(A(factor * x), factor * A(x))
 
 
-@without_batch
+@operators_where(lambda case: has_one_matrix(case) and not case.batch)
 def test_dense_twin(case: OperatorCase):
     A, x = case.make(), case.x((2,))
-    if not is_complex_linear(A):
-        pytest.skip("linear over the real numbers only: no one matrix describes it")
     torch.testing.assert_close(A(x).reshape(2, -1), x.reshape(2, -1) @ A.dense(case.shape).T)
 
 
-@without_batch
+@operators_where(lambda case: has_one_matrix(case) and not case.batch)
 def test_dense_of_the_adjoint_is_the_conjugate_transpose(case: OperatorCase):
     A = case.make()
-    if not is_complex_linear(A):
-        pytest.skip("linear over the real numbers only: no one matrix describes it")
     torch.testing.assert_close(A.H.dense(A.output_shape(case.shape)), A.dense(case.shape).mH)
 
 
-@without_batch
+@operators_where(lambda case: has_one_matrix(case) and not case.batch)
 def test_dense_of_the_gram(case: OperatorCase):
     A = case.make()
-    if not is_complex_linear(A):
-        pytest.skip("linear over the real numbers only: no one matrix describes it")
     matrix = A.dense(case.shape)
     torch.testing.assert_close(A.gram.dense(case.shape), matrix.mH @ matrix)
 
 
 @every_operator
+def test_kind_of_the_norm(case: OperatorCase):
+    bound = case.make().norm(case.shape)
+    assert (bound.kind, bound.value.dtype) == (case.norm, torch.float64)
+
+
+@operators_where(has_one_matrix)
 def test_norm_against_singular_values(case: OperatorCase):
     A = case.make()
     bound = A.norm(case.shape)
-    assert bound.kind == case.norm
-    assert bound.value.dtype == torch.float64
-    if not is_complex_linear(A):
-        return
     true = torch.linalg.svdvals(matrices(A, case))[..., 0]
     if bound.kind == "exact":
         torch.testing.assert_close(bound.value.expand_as(true), true, rtol=1e-8, atol=1e-12)
@@ -100,21 +104,16 @@ def test_norm_against_singular_values(case: OperatorCase):
         assert (bound.value <= true * (1 + 1e-12)).all()
 
 
-@without_batch
+@operators_where(lambda case: not case.batch)
 def test_norm_survives_the_hunt(case: OperatorCase):
     check_norm(case.make(), case.shape, samples=3)
 
 
-@every_operator
+@operators_where(lambda case: case.make()._norm(None) is not None)
 def test_norm_of_any_size_covers_this_size(case: OperatorCase):
     A = case.make()
-    if A._norm(None) is None:
-        pytest.skip("its norm depends on the size")
-    anything = A.norm()
-    assert anything.is_upper
-    assert (anything.value >= A.norm(case.shape).value * (1 - 1e-12)).all() or case.norm == "upper"
-    if is_complex_linear(A):
-        assert (anything.value >= torch.linalg.svdvals(matrices(A, case))[..., 0] * (1 - 1e-12)).all()
+    assert A.norm().is_upper
+    assert (A.norm().value >= torch.linalg.svdvals(matrices(A, case))[..., 0] * (1 - 1e-12)).all()
 
 
 @every_operator
@@ -133,13 +132,11 @@ def test_norm_is_deterministic(case: OperatorCase):
     assert torch.equal(first, case.make().norm(case.shape).value)
 
 
-@every_operator
+@operators_where(has_one_matrix)
 def test_smallest_singular_value_is_a_lower_bound(case: OperatorCase):
     A = case.make()
     bound = A.smallest_singular_value(case.shape)
     assert bound.is_lower
-    if not is_complex_linear(A):
-        return
     matrix = matrices(A, case)
     values = torch.linalg.svdvals(matrix)
     least = values[..., -1] if matrix.shape[-2] >= matrix.shape[-1] else torch.zeros(())
@@ -158,24 +155,20 @@ def test_batch_equals_loop(case: OperatorCase):
     torch.testing.assert_close(A.adjoint(y), torch.stack([alone[i].adjoint(y[i]) for i in range(3)]), rtol=1e-12, atol=1e-12)
 
 
-@every_operator
+@operators_where(lambda case: case.batch)
 def test_norm_of_a_batch_equals_loop(case: OperatorCase):
-    if not case.batch:
-        pytest.skip("no parameters of its own per sample")
     norms = torch.stack([case.make(index=i).norm(case.shape).value for i in range(3)])
     torch.testing.assert_close(case.make().norm(case.shape).value.expand(3), norms)
 
 
-@every_operator
+@operators_where(lambda case: case.batch)
 def test_one_signal_for_a_batch_of_parameters(case: OperatorCase):
     A, x = case.make(), case.x(())
     torch.testing.assert_close(A(x), A(x.expand(*case.batch, *case.shape)))
 
 
-@every_operator
+@operators_where(takes_any_precision)
 def test_precision_is_that_of_the_signal(case: OperatorCase):
-    if case.name.startswith("linearisation"):
-        pytest.skip("the point of a linearisation fixes its precision")
     A, x = case.make(), case.x(dtype=torch.float32)
     y = A(x)
     assert y.dtype == as_dtype(torch.float32, A.codomain.is_complex)
@@ -183,15 +176,17 @@ def test_precision_is_that_of_the_signal(case: OperatorCase):
     torch.testing.assert_close(y, A(x.to(as_dtype(torch.float64, A.domain.is_complex))).to(y.dtype), rtol=1e-4, atol=1e-5)
 
 
-@every_operator
+@operators_where(lambda case: case.make().domain.is_complex)
 def test_real_signals_in_a_complex_space(case: OperatorCase):
+    A, real = case.make(), randn(*case.batch, *case.shape)
+    torch.testing.assert_close(A(real), A(real.to(torch.complex128)))
+
+
+@operators_where(lambda case: case.make().codomain.is_complex)
+def test_real_data_in_a_complex_space(case: OperatorCase):
     A = case.make()
-    if A.domain.is_complex and not case.name.startswith("linearisation"):
-        real = randn(*case.batch, *case.shape)
-        torch.testing.assert_close(A(real), A(real.to(torch.complex128)))
-    if A.codomain.is_complex and not case.name.startswith("linearisation"):
-        real = randn(*case.batch, *A.output_shape(case.shape))
-        torch.testing.assert_close(A.adjoint(real), A.adjoint(real.to(torch.complex128)))
+    real = randn(*case.batch, *A.output_shape(case.shape))
+    torch.testing.assert_close(A.adjoint(real), A.adjoint(real.to(torch.complex128)))
 
 
 @every_operator
@@ -248,7 +243,7 @@ def test_gram_is_adjoint_after_forward(case: OperatorCase):
     check_adjoint(A.gram, case.shape, batch=case.batch or (2,))
 
 
-@with_shifted_solve
+@operators_where(lambda case: case.make().has_shifted_solve)
 def test_shifted_solve(case: OperatorCase):
     A = case.make()
     shift = torch.tensor([0.2, 1.0, 50.0], dtype=torch.float64)
@@ -259,7 +254,7 @@ def test_shifted_solve(case: OperatorCase):
     torch.testing.assert_close(A(x) + shift[(...,) + (None,) * len(case.shape)] * x, rhs)
 
 
-@with_gram_solve
+@operators_where(lambda case: case.make().has_gram_solve)
 @pytest.mark.parametrize("shift", [1e-3, torch.tensor([0.2, 1.0, 50.0], dtype=torch.float64)], ids=["one", "one a sample"])
 def test_shifted_solve_of_the_prepared_gram(case: OperatorCase, shift):
     gram = case.make().prepared(case.shape, torch.float64).gram
@@ -270,21 +265,16 @@ def test_shifted_solve_of_the_prepared_gram(case: OperatorCase, shift):
     torch.testing.assert_close(gram(x) + wide * x, rhs)
 
 
-@every_operator
+@operators_where(lambda case: case.make().is_orthonormal)
 def test_is_orthonormal_keeps_its_word(case: OperatorCase):
-    A = case.make()
-    if not A.is_orthonormal:
-        pytest.skip("does not claim it")
-    x, y = case.x(), case.y()
+    A, x, y = case.make(), case.x(), case.y()
     torch.testing.assert_close(A.adjoint(A(x)), x)
     torch.testing.assert_close(A(A.adjoint(y)), y)
 
 
-@every_operator
+@operators_where(lambda case: case.make().is_non_negative)
 def test_is_non_negative_keeps_its_word(case: OperatorCase):
     A = case.make()
-    if not A.is_non_negative:
-        pytest.skip("does not claim it")
     assert (matrices(A, case).real >= -1e-12).all()
 
 

@@ -58,7 +58,7 @@ class AcceleratedGradient(Algorithm):
         return accelerated_step(problem, state, None)
 
     def residual(self, problem: Problem, state: AcceleratedState) -> Tensor:
-        return optimality_residual(problem, state.x, (), state.step, (), state.scale)
+        return optimality_residual(problem, state.x, (), state.scale)
 
     def certify(self, problem: Problem, state: AcceleratedState) -> tuple[Certificate, ...]:
         return accelerated_certificates(problem, state, None, self.fixed_step)

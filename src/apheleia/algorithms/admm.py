@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import final
 
 import torch
@@ -18,7 +17,7 @@ from apheleia.algorithms.quadratic_update import (
     quadratic_obstacle,
     quadratic_update,
 )
-from apheleia.algorithms.step_sizes import REBALANCE_AT
+from apheleia.algorithms.step_sizes import REBALANCE_AT, travelled
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import per_sample
@@ -106,17 +105,15 @@ class ADMM(Algorithm):
         new = replace(state, k=state.k + 1, x=point, duals=multipliers[own:], splits=splits, multipliers=multipliers)
         if self.penalty is not None or new.k not in REBALANCE_AT:
             return new
-        moved = reduce(
-            torch.add, [h.space.norm(z - K._forward(state.origin)) ** 2 for (h, K), z in zip(terms, splits, strict=True)]
-        )
-        dual = reduce(torch.add, [h.space.norm(p) ** 2 for (h, _), p in zip(terms, multipliers, strict=True)])
-        known = (moved > 0) & (dual > 0)
-        balanced = (torch.where(known, dual, 1.0) / torch.where(known, moved, 1.0)).sqrt()
+        moved = _joint([h.space.norm(z - K._forward(state.origin)) for (h, K), z in zip(terms, splits, strict=True)])
+        moved = travelled(moved, _joint([*([state.scale.point] if own else []), *state.scale.images]))
+        dual = _joint([h.space.norm(p) for (h, _), p in zip(terms, multipliers, strict=True)])
+        known = (moved > 0) & (dual > 0) & moved.isfinite() & dual.isfinite()
+        balanced = torch.where(known, dual, 1.0) / torch.where(known, moved, 1.0)
         return replace(new, penalty=torch.where(known, balanced, state.penalty))
 
     def residual(self, problem: Problem, state: _State) -> Tensor:
-        steps = tuple(state.penalty for _ in problem.split_terms)
-        return optimality_residual(problem, state.x, state.duals, 1 / state.penalty, steps, state.scale)
+        return optimality_residual(problem, state.x, state.duals, state.scale)
 
     def certify(self, problem: Problem, state: _State) -> tuple[Certificate, ...]:
         if is_closed_form(problem) and all(h.has_exact_prox for h, _ in all_terms(problem)):
@@ -124,3 +121,8 @@ class ADMM(Algorithm):
             return (Certificate("convergence", "proved", None, why, _SOURCE),)
         why = "convex objective; the linear system or a proximal map is solved by iterations to a falling tolerance"
         return (Certificate("convergence", "estimated", None, why, _SOURCE),)
+
+
+def _joint(sizes: list[Tensor]) -> Tensor:
+    """Return the norm of several parts from theirs, (*batch,)."""
+    return torch.linalg.vector_norm(torch.stack(sizes), dim=0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import final
 
-import torch
 from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm, State
@@ -29,7 +28,6 @@ class _State(State):
     remainder: Tensor
     direction: Tensor
     squared: Tensor
-    unit: Tensor
     scale: Reference
 
 
@@ -65,8 +63,7 @@ class ConjugateGradient(Algorithm):
         hessian = quadratic_hessian(problem, tuple(x0.shape[x0.ndim - problem.space.rank :]))
         rhs = hessian._forward(x0) - problem.smooth_grad(x0)
         inner = conjugate_gradient_start(hessian._forward, rhs, x0, problem.space)
-        unit = torch.ones_like(inner.squared)
-        return _State(0, x0, (), inner.residual, inner.direction, inner.squared, unit, reference(problem, x0))
+        return _State(0, x0, (), inner.residual, inner.direction, inner.squared, reference(problem, x0))
 
     def step(self, problem: Problem, state: _State) -> _State:
         hessian = quadratic_hessian(problem, tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
@@ -78,7 +75,7 @@ class ConjugateGradient(Algorithm):
 
     def residual(self, problem: Problem, state: _State) -> Tensor:
         # the true gradient, not the recursion's, which drifts
-        return optimality_residual(problem, state.x, (), state.unit, (), state.scale)
+        return optimality_residual(problem, state.x, (), state.scale)
 
     def certify(self, problem: Problem, state: _State) -> tuple[Certificate, ...]:
         shape = tuple(state.x.shape[state.x.ndim - problem.space.rank :])

@@ -56,7 +56,7 @@ class FISTA(Algorithm):
         return accelerated_step(problem, state, proximal_part(problem))
 
     def residual(self, problem: Problem, state: AcceleratedState) -> Tensor:
-        return optimality_residual(problem, state.x, (), state.step, (), state.scale, proximal_part(problem))
+        return optimality_residual(problem, state.x, (), state.scale, proximal_part(problem))
 
     def certify(self, problem: Problem, state: AcceleratedState) -> tuple[Certificate, ...]:
         return accelerated_certificates(problem, state, proximal_part(problem), self.fixed_step)

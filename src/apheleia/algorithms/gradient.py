@@ -61,7 +61,7 @@ class Gradient(Algorithm):
         return spectral_step(problem, state, None, self.fixed_step is not None)
 
     def residual(self, problem: Problem, state: SpectralState) -> Tensor:
-        return optimality_residual(problem, state.x, (), state.safe, (), state.scale)
+        return optimality_residual(problem, state.x, (), state.scale)
 
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
         smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))

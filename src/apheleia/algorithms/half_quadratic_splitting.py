@@ -18,18 +18,22 @@ from apheleia.problem import Problem
 
 __all__ = ["HalfQuadraticSplitting"]
 
+LIMIT = 1e5
+"""How far the penalty grows beyond the one that balances both halves of the linear system: there nothing moves any more."""
+
 _SOURCE = "Geman and Yang 1995, doi:10.1109/83.392335; Wang, Yang, Yin, Zhang 2008, doi:10.1137/080724265"
 
 
 @dataclass(frozen=True, eq=False)
 class _State(State):
-    """The point, its duals penalty * (K x - z), the solution of the linear system, and the growing penalty.
+    """The point, its duals penalty * (K x - z), the solution of the linear system, the growing penalty, and its limit.
 
     The two points are one, but for a constraint on x itself, which the returned one satisfies.
     """
 
     smooth: Tensor
     penalty: Tensor
+    limit: Tensor
     scale: Reference
 
 
@@ -66,9 +70,9 @@ class HalfQuadraticSplitting(Algorithm):
         return quadratic_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> _State:
-        penalty = balanced_penalty(problem, x0, 1e-3)
+        balanced = balanced_penalty(problem, x0, 1.0)
         duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
-        return _State(0, x0, duals, x0, penalty, reference(problem, x0))
+        return _State(0, x0, duals, x0, 1e-3 * balanced, LIMIT * balanced, reference(problem, x0))
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)
@@ -81,11 +85,11 @@ class HalfQuadraticSplitting(Algorithm):
             for (h, _), image, z in list(zip(terms, images, splits, strict=True))[own:]
         )
         point = x if problem.simple is None else problem.simple._prox(x, 1 / state.penalty)
-        return replace(state, k=state.k + 1, x=point, smooth=x, duals=duals, penalty=self.growth * state.penalty)
+        penalty = torch.minimum(self.growth * state.penalty, state.limit)
+        return replace(state, k=state.k + 1, x=point, smooth=x, duals=duals, penalty=penalty)
 
     def residual(self, problem: Problem, state: _State) -> Tensor:
-        steps = tuple(state.penalty for _ in problem.split_terms)
-        return optimality_residual(problem, state.x, state.duals, 1 / state.penalty, steps, state.scale)
+        return optimality_residual(problem, state.x, state.duals, state.scale)
 
     def certify(self, problem: Problem, state: _State) -> tuple[Certificate, ...]:
         why = "a growing penalty: the answer is near the minimiser as far as the residual says, and no further"

@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor
 
-from apheleia.core.space import per_sample
+from apheleia.algorithms.step_sizes import safe_value
+from apheleia.core.space import as_wide
 from apheleia.functionals.functional import Functional
 from apheleia.problem import Problem
 
-__all__ = ["Reference", "optimality_residual"]
+__all__ = ["Reference", "optimality_residual", "reference"]
 
-Reference = tuple[Tensor, tuple[Tensor, ...]]
-"""Sizes that residuals are held against, |grad f| and one |K_i x| a term, (*batch,)."""
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Sizes that residuals are held against, set by the data and not by x0, lest an absurd x0 loosen the tolerance; (*batch,).
+
+    Attributes
+    ----------
+    point : Tensor
+        |x| where the fidelity begins, or |x0| where it suggests nothing.
+    gradient : Tensor
+        |grad f(0)|, which is |A^H y| for least squares, or |grad f(x0)| where that vanishes.
+    images : tuple of Tensor
+        One |K_i x| a term, where the fidelity begins.
+    norms : tuple of Tensor
+        One |K_i| a term.
+    """
+
+    point: Tensor
+    gradient: Tensor
+    images: tuple[Tensor, ...]
+    norms: tuple[Tensor, ...]
 
 
 def reference(problem: Problem, x0: Tensor) -> Reference:
-    """Measure the sizes that later residuals are relative to, where the data put them, lest an absurd `x0` loosen the tolerance.
-
-    The gradient at zero, which is A^H y for least squares, or at `x0` where that vanishes; K_i x where the fidelity begins.
-    """
+    """Measure the sizes that later residuals of a run from `x0` are relative to."""
+    space, batch = problem.space, problem.space.batch_shape(x0)
+    shape = tuple(x0.shape[x0.ndim - space.rank :])
     hint = problem.f.start()
     point = x0 if hint is None else hint.to(x0)
-    still, own = (problem.space.norm(problem.smooth_grad(x)) for x in (torch.zeros_like(x0), x0))
-    images = (K.codomain.norm(K._forward(point)).expand(own.shape) for _, K in problem.split_terms)
-    return torch.where(still > 0, still, own), tuple(images)
+    still, own = (space.norm(problem.smooth_grad(x)) for x in (torch.zeros_like(x0), x0))
+    images = tuple(K.codomain.norm(K._forward(point)).expand(batch) for _, K in problem.split_terms)
+    norms = tuple(safe_value(K.norm(shape), x0, batch) for _, K in problem.split_terms)
+    return Reference(space.norm(point).expand(batch), torch.where(still > 0, still, own), images, norms)
 
 
 def optimality_residual(
-    problem: Problem,
-    x: Tensor,
-    duals: tuple[Tensor, ...],
-    step: Tensor,
-    dual_steps: tuple[Tensor, ...],
-    scale: Reference,
-    simple: Functional | None = None,
+    problem: Problem, x: Tensor, duals: tuple[Tensor, ...], scale: Reference, simple: Functional | None = None
 ) -> Tensor:
-    """Return the larger of the normalised primal and dual residuals of  0 in grad f + dg + sum K^H p,  K x in dh^*(p).
+    """Return how far (x, p) is from  0 in grad f(x) + dg(x) + sum_i K_i^H p_i,  K_i x in dh_i^*(p_i),  relative.
 
-    Primal: (x - prox_g(x - step * d, step)) / step with d = grad f(x) + sum_i K_i^H p_i, which is d itself without g; over the
-    largest of |grad f(0)|, |grad f(x)|, |K_i^H p_i|. Dual: (p_i - prox_{h_i^*}(p_i + s_i K_i x, s_i)) / s_i, over the larger of
-    |K_i A^H y| and |K_i x|. Both vanish exactly at a saddle point.
+    The largest of the relative distances that a proximal step of natural length moves x and each p_i:
+    |x - prox_{t g}(x - t d)| / X with d = grad f(x) + sum_i K_i^H p_i and t = X / G, which is |d| / G without g, and
+    |p_i - prox_{s h_i^*}(p_i + s K_i x)| / P_i with s = P_i / Y_i. The sizes are the larger of those at the point and those of
+    the reference: X of x, G of the gradient and of K_i^H p_i, Y_i of K_i x, P_i of p_i and G / |K_i|. All vanish at a saddle
+    point only.
 
     Parameters
     ----------
@@ -50,10 +67,6 @@ def optimality_residual(
         The problem.
     x, duals
         The point that is measured, (*batch, *space), and one dual a term.
-    step : Tensor, (*batch,)
-        Primal step of the proximal map, above zero.
-    dual_steps : tuple of Tensor, (*batch,)
-        One dual step a term, above zero.
     scale : Reference
         What `reference` measured.
     simple : Functional, optional
@@ -71,28 +84,29 @@ def optimality_residual(
     gradient = problem.smooth_grad(x)
     pulls = [K._adjoint(p) for (_, K), p in zip(terms, duals, strict=True)]
     direction = reduce(torch.add, pulls, gradient)
-    sizes = [scale[0], space.norm(gradient), *(space.norm(pull) for pull in pulls)]
+    slopes = _positive(_largest(scale.gradient, space.norm(gradient), *(space.norm(pull) for pull in pulls)))
+    size = _positive(_largest(scale.point, space.norm(x)))
     if simple is None:
-        residual = space.norm(direction)
+        result = space.norm(direction) / slopes
     else:
-        wide = per_sample(step, x, space.rank)
-        point, gap = simple._prox_and_gap(x - wide * direction, step, 1e-8)
+        step = size / slopes
+        point, gap = simple._prox_and_gap(x - as_wide(step, x, space.rank) * direction, step, 1e-8)
         # a map computed by iterations may be off by sqrt(2 gap), which counts as residual
-        residual = (space.norm(x - point) + (2 * gap).sqrt()) / step
-        # a constraint balances the gradient by its normal cone, whose size is what the gradient's is
-        sizes.append(space.norm(direction))
-    # below this, a difference of gradients is rounding
-    floor = torch.finfo(x.real.dtype).eps ** 0.5
-    result = residual / _positive(torch.stack(torch.broadcast_tensors(*sizes)).amax(0), floor * space.norm(x) / step)
-    for (h, K), p, s, size in zip(terms, duals, dual_steps, scale[1][: len(terms)], strict=True):
-        image = K._forward(x)
-        wide = per_sample(s, p, h.space.rank)
-        distance = h.space.norm(p - h._conj_prox(p + wide * image, s, 1.0)) / s
-        size = torch.maximum(size, h.space.norm(image))
-        result = torch.maximum(result, distance / _positive(size, floor * h.space.norm(p) / s))
+        result = (space.norm(x - point) + (2 * gap).sqrt()) / size
+    # below this, K x is rounding
+    floor = torch.finfo(x.real.dtype).eps ** 0.5 * size
+    for (h, K), p, image_size, norm in zip(terms, duals, scale.images, scale.norms, strict=False):
+        image, norm = K._forward(x), _positive(norm)
+        dual_size = _largest(h.space.norm(p), slopes / norm)
+        step = dual_size / _largest(image_size, h.space.norm(image), norm * floor)
+        moved = p - h._conj_prox(p + as_wide(step, p, h.space.rank) * image, step, 1.0)
+        result = torch.maximum(result, h.space.norm(moved) / dual_size)
     return result
 
 
-def _positive(size: Tensor, floor: Tensor) -> Tensor:
-    size = torch.maximum(size, floor)
+def _largest(*sizes: Tensor) -> Tensor:
+    return reduce(torch.maximum, sizes)
+
+
+def _positive(size: Tensor) -> Tensor:
     return torch.where(size > 0, size, 1.0)

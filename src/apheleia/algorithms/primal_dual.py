@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apheleia.algorithms.algorithm import State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
-from apheleia.algorithms.step_sizes import REBALANCE_AT, balanced_steps, safe_value
+from apheleia.algorithms.step_sizes import REBALANCE_AT, balanced_steps, safe_value, travelled
 from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
 from apheleia.core.space import as_wide, per_sample
@@ -39,8 +39,6 @@ class PrimalDualState(State):
         One dual step a term, (*batch,).
     smoothness : Tensor
         Lipschitz constant of the part taken by its gradient, (*batch,).
-    norms : tuple of Tensor
-        |K_i|, (*batch,).
     origin : Tensor
         x0.
     scale : Reference
@@ -53,7 +51,6 @@ class PrimalDualState(State):
     step: Tensor
     dual_steps: tuple[Tensor, ...]
     smoothness: Tensor
-    norms: tuple[Tensor, ...]
     origin: Tensor
     scale: Reference
 
@@ -64,7 +61,7 @@ def primal_dual_init(problem: Problem, x0: Tensor, smoothness: Bound, step: floa
     shape = tuple(x0.shape[x0.ndim - space.rank :])
     duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
     constant = safe_value(smoothness, x0, batch)
-    norms = tuple(safe_value(bound, x0, batch) for bound in _norms(problem, shape))
+    scale = reference(problem, x0)
     # a first guess: the step of the gradient method, or the signal's own size where there is no gradient
     rms = space.norm(x0) / max(1, x0[(0,) * len(batch)].numel()) ** 0.5
     parts = problem.smooth
@@ -82,11 +79,10 @@ def primal_dual_init(problem: Problem, x0: Tensor, smoothness: Bound, step: floa
         relaxed_duals=duals,
         pull=torch.zeros_like(x0),
         step=tau,
-        dual_steps=_spread(sigma, norms),
+        dual_steps=_spread(sigma, scale.norms),
         smoothness=constant,
-        norms=norms,
         origin=x0,
-        scale=reference(problem, x0),
+        scale=scale,
     )
 
 
@@ -126,7 +122,8 @@ def primal_dual_certificate(
     That is relaxation < 2 - (L / 2) / (1 / tau - sum_i sigma_i |K_i|^2), Theorems 3.1 and 3.3 of Condat (2013). Steps that are
     balanced anew later meet it too, by `balanced_steps`, and are so finitely often.
     """
-    norms = _norms(problem, tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+    shape = tuple(state.x.shape[state.x.ndim - problem.space.rank :])
+    norms = [K.norm(shape) for _, K in problem.split_terms]
     room = 1 / state.step.double() - sum(s.double() * b.value**2 for s, b in zip(state.dual_steps, norms, strict=True))
     need = 0.5 * smoothness.value
     words = f"1/tau - sum sigma|K|^2 = {room.min().item():.4g} against L/2 = {need.max().item():.4g}"
@@ -144,11 +141,7 @@ def primal_dual_certificate(
 
 def primal_dual_residual(problem: Problem, state: PrimalDualState) -> Tensor:
     """Return the optimality residual at (x, duals), (*batch,)."""
-    return optimality_residual(problem, state.x, state.duals, state.step, state.dual_steps, state.scale)
-
-
-def _norms(problem: Problem, shape: tuple[int, ...]) -> list[Bound]:
-    return [K.norm(shape) for _, K in problem.split_terms]
+    return optimality_residual(problem, state.x, state.duals, state.scale)
 
 
 def _spread(sigma: Tensor, norms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -159,15 +152,16 @@ def _spread(sigma: Tensor, norms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def _rebalanced(problem: Problem, state: PrimalDualState) -> PrimalDualState:
     """Set the ratio of the steps to that of the distances travelled from the origin, image by image."""
-    primal = problem.space.norm(state.x - state.origin)
-    terms = zip(problem.split_terms, state.duals, state.norms, strict=True)
-    squares = [len(state.norms) * (n * h.space.norm(p)) ** 2 for (h, _), p, n in terms]
+    primal = travelled(problem.space.norm(state.x - state.origin), state.scale.point)
+    norms = state.scale.norms
+    terms = zip(problem.split_terms, state.duals, norms, strict=True)
+    squares = [len(norms) * (n * h.space.norm(p)) ** 2 for (h, _), p, n in terms]
     square = reduce(torch.add, squares)
     moved = (primal > 0) & (square > 0) & primal.isfinite() & square.isfinite()
     # half the ratio: the returned objective depends on the duals' accuracy first (measured on deblurring and denoising)
     weight = 0.5 * torch.where(moved, primal, 1.0) / torch.where(moved, square, 1.0).sqrt()
     tau, sigma = balanced_steps(weight, state.smoothness)
-    steps = _spread(sigma, state.norms)
+    steps = _spread(sigma, norms)
     return replace(
         state,
         step=torch.where(moved, tau, state.step),

@@ -59,7 +59,7 @@ class ProximalGradient(Algorithm):
         return spectral_step(problem, state, proximal_part(problem), self.fixed_step is not None)
 
     def residual(self, problem: Problem, state: SpectralState) -> Tensor:
-        return optimality_residual(problem, state.x, (), state.safe, (), state.scale, proximal_part(problem))
+        return optimality_residual(problem, state.x, (), state.scale, proximal_part(problem))
 
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
         part = proximal_part(problem)

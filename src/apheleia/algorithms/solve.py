@@ -30,8 +30,8 @@ Callback = Callable[[State, Tensor], None]
 LOOK_EVERY = 10
 """Steps between two looks at the residual: divergence is caught within 10 steps of showing."""
 
-RESOLUTION = 1e-3
-"""Share of the empty image's objective that stands in for the objective of the answer where that is smaller yet."""
+SMALL, ZERO = 1e-3, 1e-8
+"""Shares of an empty image's objective below which one is too small to hold a gap against, and as good as zero."""
 
 LOOK_EARLY = (1, 2, 5)
 """Looks before that, for problems that are solved at once."""
@@ -60,7 +60,7 @@ def solve(
         Where to begin; by default where the fidelity suggests. The batch is the broadcast of data, weights and `x0`.
     tol : float, default 1e-4
         Relative tolerance, above zero: on duality gap / |objective| where there is a finite gap, else on the optimality
-        residual over its scale.
+        residual over its scale and on the decrease of the objective that the residual foretells.
     max_steps : int, default 10000
         Steps at most.
     diff : Unrolled or Truncated, optional
@@ -124,25 +124,31 @@ def solve(
     return x, report
 
 
-def _measure(problem: Problem, algorithm: Algorithm, state: State, floor: Tensor | None) -> Tensor:
-    """Return the number that `tol` is held against, (*batch,): where there is a finite gap, gap / max(|objective|, floor)."""
-    gap = None if floor is None else duality_gap(problem, *_precise(state.x, state.duals))
-    if gap is None or floor is None:
-        return algorithm.residual(problem, state)
-    size = torch.maximum(problem.objective(_wide(state.x)).abs(), floor)
-    relative = (gap / torch.where(size > 0, size, 1.0)).to(state.x.real.dtype)
-    finite = gap.isfinite() & size.isfinite()
-    return relative if bool(finite.all()) else torch.where(finite, relative, algorithm.residual(problem, state))
+def _measure(problem: Problem, algorithm: Algorithm, state: State, empty: Tensor, by_gap: bool) -> tuple[Tensor, Tensor]:
+    """Return the number that `tol` is held against and the objective, (*batch,).
 
-
-def _floor(problem: Problem, x0: Tensor) -> Tensor:
-    """Return the objective below which a gap is held against this instead: a share of the objective of an empty image, (*batch,).
-
-    Without noise and prior the least objective is zero, and no gap is small against that.
+    The number is gap / |objective| where there is a finite gap, else the residual r, or r^2 empty / |objective| where that is
+    more: a proximal step would lower the objective by about r^2 empty, which must be little of what is left. Where the objective
+    is a tiny share of `empty`, that of an empty image, no gap is small against it, and the smaller of the two numbers counts.
     """
-    empty = torch.zeros_like(_wide(x0))
+    objective = problem.objective(state.x)
+    gap = duality_gap(problem, *_precise(state.x, state.duals)) if by_gap else None
+    size = torch.where(objective != 0, objective.abs(), 1.0)
+    relative = torch.full_like(size, torch.inf) if gap is None else gap.to(size.dtype) / size
+    finite = relative.isfinite()
+    hopeless = ~finite | (objective.abs() < SMALL * empty)
+    if bool(hopeless.any()):
+        residual = algorithm.residual(problem, state)
+        residual = residual * (residual * empty / torch.maximum(size, ZERO * empty)).clamp(min=1)
+        relative = torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
+    return relative, objective
+
+
+def _empty(problem: Problem, x0: Tensor) -> Tensor:
+    """Return the objective of an empty image, its finite parts without the constraint on x, (*batch,)."""
+    empty = torch.zeros_like(x0)
     values = [problem.smooth_value(empty), *(h._value(K._forward(empty)) for h, K in problem.split_terms)]
-    return RESOLUTION * torch.where(torch.stack(values).isfinite(), torch.stack(values), 0.0).sum(0)
+    return torch.where(torch.stack(values).isfinite(), torch.stack(values), 0.0).sum(0)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -163,20 +169,20 @@ def _run(
     max_steps: int,
     callbacks: Sequence[Callback],
 ) -> tuple[State, Watch, History]:
-    floor = _floor(problem, state.x) if has_gap(problem) and problem.is_convex else None
-    residual = _measure(problem, algorithm, state, floor)
+    by_gap, empty = has_gap(problem) and problem.is_convex, _empty(problem, state.x)
+    residual, objective = _measure(problem, algorithm, state, empty, by_gap)
     # a gap may be large for harmless reasons, such as a wide box: it is no sign of divergence
-    scales = Scales.at(problem, *begin, residual if floor is None else torch.full_like(residual, torch.inf))
+    scales = Scales.at(problem, *begin, torch.full_like(residual, torch.inf) if by_gap else residual)
     watch = Watch.begin(residual)
-    record = [(0, problem.objective(state.x), residual)]
+    record = [(0, objective, residual)]
     while state.k < max_steps and bool(watch.active.any()):
         state = merge(watch.active, algorithm.step(problem, state), state)
         if state.k % LOOK_EVERY == 0 or state.k in LOOK_EARLY or state.k == max_steps:
-            residual = _measure(problem, algorithm, state, floor)
+            residual, objective = _measure(problem, algorithm, state, empty, by_gap)
             watch = watch.look(state, residual, tol, scales, problem.space)
-            # some thirty points make a curve; the objective costs an application of A
+            # some thirty points make a curve
             if state.k >= 1.2 * record[-1][0] or not bool(watch.active.any()):
-                record.append((state.k, problem.objective(state.x), watch.residual))
+                record.append((state.k, objective, watch.residual))
         for callback in callbacks:
             callback(state, watch.residual)
     return state, watch, _history(record)

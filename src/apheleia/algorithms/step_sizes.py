@@ -7,7 +7,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 
-__all__ = ["balanced_steps", "safe_value", "REBALANCE_AT"]
+__all__ = ["REBALANCE_AT", "balanced_steps", "safe_value", "travelled"]
 
 REBALANCE_AT = (5, 10, 20, 40, 80, 160)
 """Steps at which a primal-dual method balances its two steps anew; finitely many, so that its convergence proof holds after."""
@@ -22,6 +22,14 @@ def safe_value(bound: Bound, x: Tensor, batch: tuple[int, ...]) -> Tensor:
     near = value.to(x.real.dtype)
     above = torch.nextafter(near.detach(), torch.full_like(near, torch.inf))
     return torch.where(near.double() < value, above, near).expand(batch)
+
+
+def travelled(distance: Tensor, size: Tensor) -> Tensor:
+    """Return a distance from x0 that is believed only between a twentieth and the whole of the `size` that the data suggest.
+
+    From the solution itself, or from an absurd point, it says nothing of the solution's size.
+    """
+    return torch.where(size > 0, torch.minimum(torch.maximum(distance, 0.05 * size), size), distance)
 
 
 def balanced_steps(weight: Tensor, smoothness: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def verdicts(result: Restoration, gain_db: float | None) -> tuple[Verdict, ...]:
                 "Is it nearer to the truth than the observation?",
                 "PSNR gain",
                 gain_db,
-                low=0.0,
+                low=0.1,
                 unit="dB",
                 meaning="Known only here, because the truth is.",
             )
@@ -88,17 +88,11 @@ def verdicts(result: Restoration, gain_db: float | None) -> tuple[Verdict, ...]:
 def display_images(
     observed: numpy.ndarray, result: Restoration, truth: numpy.ndarray | None, display_range: tuple[float, float]
 ) -> Images:
-    """Return the images of the page: one page of a stack, at most three channels, all of the restored size."""
-    scale = result.model.scale
-
-    def enlarged(image: numpy.ndarray) -> numpy.ndarray:
-        image = _one_page(image, observed)
-        return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
-
+    """Return the images of the page: one page of a stack, at most three channels."""
     return Images(
-        observed=enlarged(observed),
+        observed=_one_page(observed, observed),
         restored=_one_page(result.image, observed),
-        residual=enlarged(result.residual),
+        residual=_one_page(result.residual, observed),
         truth=truth,
         display_range=display_range,
     )

@@ -176,8 +176,6 @@ def _page(
         notes.append(
             f"The image was solved in {result.tiles} windows; the certificates and the curve are those of the window that fared worst."
         )
-    if result.model.scale > 1:
-        notes.append(f"The observation is shown enlarged {result.model.scale} times by repeating its pixels.")
     if result.noise_how != "given":
         notes.append("The noise was estimated from the image as white and Gaussian; texture reads as noise, correlated noise does not.")
     task = "Restoring" if result.model.kernel is not None or has_mask else "Enlarging" if result.model.scale > 1 else "Denoising"

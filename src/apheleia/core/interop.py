@@ -27,7 +27,7 @@ def as_tensor(value: ArrayLike | complex, who: str, arg: str) -> Tensor:
     ----------
     value : Tensor, ndarray or number
         Real or complex numbers of any precision. A python number becomes a 0-dimensional float64 tensor,
-        which takes the precision of whatever it meets. Read-only arrays and those with negative strides are copied.
+        which takes the precision of whatever it meets. Read-only, mirrored and unaligned arrays are copied.
     who, arg : str
         The caller and its argument, for the sentence.
 
@@ -40,16 +40,22 @@ def as_tensor(value: ArrayLike | complex, who: str, arg: str) -> Tensor:
         return value
     if isinstance(value, bool | int | float | complex):
         return torch.tensor(value, dtype=torch.complex128 if isinstance(value, complex) else torch.float64)
-    if isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "biufc":
-        array = numpy.asarray(value)
-        if not array.dtype.isnative:
-            array = array.astype(array.dtype.newbyteorder("="))
-        if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-            array = array.copy()
-        return torch.from_numpy(array)
     if isinstance(value, list | tuple):
-        return as_tensor(numpy.asarray(value), who, arg)
-    raise ArgumentError(f"{who}: `{arg}` must be a tensor or an array of numbers; got {type(value).__name__}.")
+        try:
+            value = numpy.asarray(value)
+        except ValueError as error:
+            raise ArgumentError(f"{who}: `{arg}` must be a tensor or an array of numbers; got a ragged list ({error}).") from None
+    if not isinstance(value, numpy.ndarray | numpy.generic):
+        raise ArgumentError(f"{who}: `{arg}` must be a tensor or an array of numbers; got {type(value).__name__}.")
+    size = value.dtype.itemsize
+    if value.dtype.kind not in "biufc" or size > (16 if value.dtype.kind == "c" else 8):
+        raise ArgumentError(f"{who}: `{arg}` must be a tensor or an array of numbers; got an array of {value.dtype}.")
+    array = numpy.asarray(value)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not array.flags.writeable or any(stride < 0 or stride % size for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def is_floating(x: Tensor) -> bool:

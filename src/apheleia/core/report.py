@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import html
+import math
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -160,7 +161,7 @@ class Report:
             "residual": plain(self.residual),
             "gap": plain(self.gap),
             "steps": plain(self.steps),
-            "tol": self.tol,
+            "tol": self.tol if self.tol is not None and math.isfinite(self.tol) else None,
             "seconds": self.seconds,
         }
 

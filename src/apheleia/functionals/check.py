@@ -138,9 +138,9 @@ def check_prox(
     for trial in range(samples):
         distance = scale * 10 ** (-4 * trial / max(samples - 1, 1))
         v = space.randn(batch, generator=generator, dtype=dtype)
-        # towards x, towards zero, towards a rival step, and anywhere
-        rivals = (v, x - p, -p, F.prox(x, step * (1 + distance)).detach() - p)
-        u = p + distance * rivals[trial % 4]
+        # anywhere, towards x, towards zero, and where a longer or a shorter step leads
+        factor = (1 + distance) ** (1 if trial % 5 == 3 else -1)
+        u = F.prox(x, step * factor).detach() if trial % 5 > 2 else p + distance * (v, x - p, -p)[trial % 5]
         margin = 0.5 * space.inner(u - p, u - p) if F.is_convex else 0.0
         shortfalls.append(((least + margin - energy(u)) / least.abs().clamp(min=1e-12)).max())
     worst = float(torch.stack(shortfalls).max().clamp(min=0))

@@ -485,6 +485,10 @@ class Composition(Functional):
                 f"{functional.name} @ {operator.name}: the functional takes ({functional.space}), "
                 f"the operator gives ({operator.codomain})."
             )
+        if operator.codomain.is_complex and not functional.space.is_complex:
+            raise ShapeError(
+                f"{functional.name} @ {operator.name}: the functional takes real signals, the operator gives complex ones."
+            )
         super().__init__(operator.domain)
         self.functional = functional
         self.operator = operator
@@ -560,8 +564,9 @@ def common_space(first: Space, second: Space, who: str) -> Space:
     ShapeError
         If the two do not fit together.
     """
-    if not first.accepts(second.shape):
-        hint = " Give the prior its space, for instance L1(space=VECTOR)." if first.rank != second.rank else ""
+    alike = first.rank == second.rank and first.is_complex == second.is_complex
+    if not alike or not first.accepts(second.shape):
+        hint = "" if alike else " Give the prior its space, for instance L1(space=VECTOR)."
         raise ShapeError(f"{who}: the spaces ({first}) and ({second}) do not fit.{hint}")
     sizes = tuple(a if a is not None else b for a, b in zip(first.shape, second.shape, strict=True))
-    return Space(sizes, first.is_complex or second.is_complex)
+    return Space(sizes, first.is_complex)

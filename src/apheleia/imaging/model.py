@@ -28,6 +28,10 @@ from apheleia.problem import Problem
 __all__ = ["PRIORS", "ImagingModel", "PriorChoice"]
 
 _LEVELS = 3
+"""Halvings of the wavelet transform."""
+
+_MARGIN = 48
+"""Unknown pixels beyond the lower and right edges: the transform is periodic, and they keep opposite edges from meeting."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +131,9 @@ class ImagingModel:
             A = Decimation(self.scale) @ A
         if mask is not None:
             A = Diagonal(mask) if isinstance(A, Identity) else Diagonal(mask) @ A
-        height, width = shape[1] * self.scale, shape[2] * self.scale
-        step = 2**_LEVELS
-        if self.prior == "wavelet" and (height % step or width % step):
-            wide = (shape[0], -(-height // step) * step, -(-width // step) * step)
-            window = Crop(wide, (height, width))
+        if self.prior == "wavelet":
+            height, width = shape[1] * self.scale, shape[2] * self.scale
+            window = Crop((shape[0], *map(_extended, (height, width))), (height, width))
             A = window if isinstance(A, Identity) else A @ window
         return A
 
@@ -149,8 +151,8 @@ class ImagingModel:
         x = y.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
         if self.prior != "wavelet":
             return x
-        height, width = (-size % 2**_LEVELS for size in x.shape[-2:])
-        return extend(x, (0, 0), (height, width), "replicate")
+        height, width = (_extended(size) - size for size in x.shape[-2:])
+        return extend(x, (0, 0), (height, width), "reflect")
 
     def formula(self, noise_std: float, weight: float, has_mask: bool) -> str:
         """Return the model as a reader writes it."""
@@ -175,6 +177,12 @@ class ImagingModel:
         if self.bounds is not None and self.prior == "tv" and steps:
             lines.append((f"[{self.bounds[0]:.4g} ≤ x ≤ {self.bounds[1]:.4g}]", "every pixel lies in this range"))
         return tuple(lines)
+
+
+def _extended(size: int) -> int:
+    """Return the size on which wavelets work: with the margin, and a multiple of 2^levels."""
+    step = 2**_LEVELS
+    return -(-(size + _MARGIN) // step) * step
 
 
 def _convolved(first: numpy.ndarray, second: numpy.ndarray) -> numpy.ndarray:

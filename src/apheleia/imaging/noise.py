@@ -7,6 +7,7 @@ from torch import Tensor
 
 from apheleia.core.errors import ShapeError
 from apheleia.core.interop import accepts_numpy
+from apheleia.operators.boundary import extend
 from apheleia.operators.wavelet import WaveletTransform
 
 __all__ = ["estimate_noise_std"]
@@ -47,13 +48,19 @@ def estimate_noise_std(y: Tensor, known: Tensor | None = None) -> Tensor:
     if y.ndim != 3 or min(height, width) < 4:
         raise ShapeError(f"estimate_noise_std: `y` must be (channel, height, width) of at least 4 x 4 pixels; got {tuple(y.shape)}.")
     y = y[..., :height, :width].double()
-    transform = WaveletTransform("db2", levels=1)
-    details = transform(y)[..., height // 2 :, width // 2 :].abs()
-    # details that touch a flat (saturated) or an unknown neighbourhood say nothing of the noise
-    blocks = y.unfold(-2, 2, 2).unfold(-2, 2, 2)
+    # a detail says nothing of the noise where it touches a flat (saturated) or an unknown neighbourhood; under a mask the
+    # shortest filter leaves the most neighbourhoods that are wholly known
+    support = 4 if known is None else 2
+    details = WaveletTransform("db2" if known is None else "haar", levels=1)(y)[..., height // 2 :, width // 2 :].abs()
+    blocks = _neighbourhoods(y, support)
     informative = blocks.amax((-2, -1)) > blocks.amin((-2, -1))
     if known is not None:
-        mask = known[..., :height, :width].expand_as(y) != 0
-        informative &= mask.unfold(-2, 2, 2).unfold(-2, 2, 2).flatten(-2).all(-1)
+        informative &= _neighbourhoods(known[..., :height, :width].expand_as(y) != 0, support).flatten(-2).all(-1)
     medians = [d[use].median() if bool(use.any()) else d.new_zeros(()) for d, use in zip(details, informative, strict=True)]
     return (torch.stack(medians) / _NORMAL_QUARTILE).square().mean().sqrt()
+
+
+def _neighbourhoods(image: Tensor, size: int) -> Tensor:
+    """Return the size x size pixels behind each detail, (..., height / 2, width / 2, size, size), periodic as the transform is."""
+    wide = extend(image, (0, 0), (size - 2, size - 2), "circular")
+    return wide.unfold(-2, size, 2).unfold(-2, size, 2)

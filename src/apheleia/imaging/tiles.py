@@ -31,6 +31,10 @@ class Tile:
         return rows, slice(*(scale * (i - self.columns[0]) for i in self.kept_columns))
 
 
+ALIGNMENT = 8
+"""Windows begin at multiples of this, so that wavelets lie on one grid in all of them."""
+
+
 def plan_tiles(height: int, width: int, size: int, overlap: int) -> tuple[Tile, ...]:
     """Return tiles of at most `size` kept pixels a side whose windows reach `overlap` further, row by row.
 
@@ -41,7 +45,7 @@ def plan_tiles(height: int, width: int, size: int, overlap: int) -> tuple[Tile, 
     size : int
         Side of the kept part, at least 1.
     overlap : int
-        Margin on each side, at least 0; windows are clipped at the image.
+        Margin on each side, at least 0; windows are clipped at the image, and begin at multiples of `ALIGNMENT`.
 
     Returns
     -------
@@ -60,6 +64,6 @@ def _intervals(length: int, size: int, overlap: int) -> list[tuple[tuple[int, in
     # equal parts rather than a thin last one
     edges = [length * i // count for i in range(count + 1)]
     return [
-        ((max(0, start - overlap), min(length, stop + overlap)), (start, stop))
+        ((max(0, start - overlap) // ALIGNMENT * ALIGNMENT, min(length, stop + overlap)), (start, stop))
         for start, stop in zip(edges[:-1], edges[1:], strict=True)
     ]

@@ -68,7 +68,7 @@ class Fidelity(Functional):
 
     def __init__(self, A: Operator, y: ArrayLike, loss: DataLoss) -> None:
         # the data fix the sizes, so that a signal of another size is refused and never broadcast
-        super().__init__(Space(A.input_shape(loss.space.shape), A.domain.is_complex))
+        super().__init__(Space(A.input_shape(tuple(loss.y.shape[loss.y.ndim - loss.space.rank :])), A.domain.is_complex))
         self.A = A
         self.loss = loss
         self._from_numpy = not isinstance(y, Tensor)

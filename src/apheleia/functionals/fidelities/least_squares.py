@@ -13,6 +13,7 @@ from apheleia.core.interop import ArrayLike, as_tensor
 from apheleia.core.space import Space, as_wide, batch_shape, per_sample
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.functional import Functional
+from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator, register
 
@@ -88,6 +89,9 @@ class SquaredDistance(DataLoss):
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         return self._constant("1 / noise_std^2")
 
+    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
+        return self.noise_std.double() ** -2 * Identity(self.space)
+
 
 @final
 class LeastSquares(Fidelity):
@@ -129,7 +133,7 @@ class LeastSquares(Fidelity):
 
     @property
     def formula(self) -> str:
-        std = self.squared_distance.noise_std
+        std = self.squared_distance.noise_std.detach()
         divisor = "" if std.ndim == 0 and float(std) == 1 else f" / {float(std):.4g}²" if std.numel() == 1 else " / σ²"
         return f"1/2 |{'' if self.A.name == 'Identity' else 'A '}x - y|²{divisor}"
 
