@@ -55,7 +55,9 @@ def observed(truth: numpy.ndarray) -> numpy.ndarray:
 
 
 def emit(case: str, metric: str, value: float) -> None:
-    print(json.dumps({"benchmark": "large_image", "case": case, "method": "apheleia", "metric": metric, "value": value}), flush=True)
+    print(
+        json.dumps({"benchmark": "large_image", "case": case, "method": "apheleia", "metric": metric, "value": value}), flush=True
+    )
 
 
 def tiles4(grey: bool, prior: str = "tv") -> None:
@@ -85,7 +87,18 @@ def restore24(grey: bool) -> None:
         y = observed(mosaic(4000, 6000, grey))
         write(path, Measurement.from_array(numpy.rint(numpy.clip(y, 0, 1) * 255).astype(numpy.uint8)))
         del y
-        command = [sys.executable, "-m", "apheleia", "restore", str(path), "--out", f"{folder}/out", "--blur", "gaussian:1.6", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "apheleia",
+            "restore",
+            str(path),
+            "--out",
+            f"{folder}/out",
+            "--blur",
+            "gaussian:1.6",
+            "--json",
+        ]
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         began = time.perf_counter()
         answer = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)

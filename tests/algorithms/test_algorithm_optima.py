@@ -53,7 +53,7 @@ def test_reaches_the_optimum_of_an_independent_solver(algorithm, problem):
 
 @every_pair
 @pytest.mark.parametrize("start", ["default", "zero", "solution", "absurd"])
-@pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=["float64", "float32"])
+@pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=str)
 def test_converged_means_near_the_optimum(algorithm, problem, start, dtype):
     """PROBE: a solver that reports convergence at eight times the optimal objective."""
     case, steps = PROBLEMS[problem], 30 if algorithm in ("ADMM", "HalfQuadraticSplitting") else 100

@@ -133,7 +133,7 @@ def test_a_proof_may_rest_on(value):
 
 
 def test_claims_and_statuses_are_known():
-    with pytest.raises(ArgumentError, match="Certificate: `claim` must be one of convergence, rate, uniqueness, .* got 'truth'"):
+    with pytest.raises(ArgumentError, match=r"Certificate: `claim` must be one of convergence, rate, uniqueness, .* got 'truth'"):
         certificate(claim="truth")
     with pytest.raises(ArgumentError, match="Certificate: `status` must be one of proved, estimated, none; got 'sure'"):
         certificate(status="sure")

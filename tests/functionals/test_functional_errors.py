@@ -43,13 +43,13 @@ def test_signals_are_checked(case):
     for call in calls:
         with pytest.raises(ShapeError, match=r"must have at least \d axes"):
             call(x[(0,) * x.ndim])
-        with pytest.raises(ShapeError, match="must hold floating-point numbers; got torch.int64"):
+        with pytest.raises(ShapeError, match=r"must hold floating-point numbers; got torch.int64"):
             call(torch.ones(case.shape, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("case", [c for c in FUNCTIONALS if not c().space.is_complex], ids=lambda case: case.name)
 def test_complex_into_real(case):
-    with pytest.raises(ShapeError, match="`x` must be real; got torch.complex128"):
+    with pytest.raises(ShapeError, match=r"`x` must be real; got torch.complex128"):
         case()(randn(*case.shape, dtype=torch.complex128))
 
 

@@ -53,8 +53,9 @@ def test_pages_are_restored_as_if_alone():
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("scale", [1, 2])
 def test_windows_agree_with_the_whole_to_a_fraction_of_a_grey_level(prior, scale):
-    from apheleia.imaging.pilot import find_schedule
     import torch
+
+    from apheleia.imaging.pilot import find_schedule
 
     big = (sample("camera")[:192, 100:292] / 255).astype(numpy.float32)
     y = noisy(Convolution(gaussian_kernel(1.2))(big[None])[0], 0.03)

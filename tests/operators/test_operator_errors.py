@@ -82,15 +82,15 @@ def test_wrong_size():
 
 def test_jvp_vjp_and_linearize_check_too():
     A, x = Square(), torch.ones(3)
-    with pytest.raises(ShapeError, match="Square.jvp: `x`"):
+    with pytest.raises(ShapeError, match=r"Square.jvp: `x`"):
         A.jvp(torch.tensor(1.0), x)
-    with pytest.raises(ShapeError, match="Square.jvp: `v`"):
+    with pytest.raises(ShapeError, match=r"Square.jvp: `v`"):
         A.jvp(x, torch.ones(3, dtype=torch.int64))
-    with pytest.raises(ShapeError, match="Square.vjp: `x`"):
+    with pytest.raises(ShapeError, match=r"Square.vjp: `x`"):
         A.vjp(torch.tensor(1.0), x)
-    with pytest.raises(ShapeError, match="Square.vjp: `w`"):
+    with pytest.raises(ShapeError, match=r"Square.vjp: `w`"):
         A.vjp(x, x.to(torch.complex64))
-    with pytest.raises(ShapeError, match="Square.linearize: `x`"):
+    with pytest.raises(ShapeError, match=r"Square.linearize: `x`"):
         A.linearize(torch.tensor(1.0))
 
 
@@ -132,7 +132,7 @@ def test_no_closed_form_inverse():
 
 
 def test_shifted_solve_checks_its_right_hand_side():
-    with pytest.raises(ShapeError, match="Identity.shifted_solve: `rhs`"):
+    with pytest.raises(ShapeError, match=r"Identity.shifted_solve: `rhs`"):
         Identity().shifted_solve(torch.ones(4), 1.0)
 
 
@@ -186,7 +186,7 @@ def test_stack_of_nothing():
 
 @pytest.mark.parametrize("kernel", [torch.ones(3), torch.ones(0, 3), torch.ones(3, 3, dtype=torch.complex64)])
 def test_convolution_kernel(kernel):
-    with pytest.raises(ShapeError, match="Convolution: `kernel` must be real, .* got torch"):
+    with pytest.raises(ShapeError, match=r"Convolution: `kernel` must be real, .* got torch"):
         Convolution(kernel)
 
 
@@ -196,7 +196,7 @@ def test_convolution_boundary():
 
 
 def test_convolution_of_complex_images():
-    with pytest.raises(ShapeError, match="Convolution: .*real"):
+    with pytest.raises(ShapeError, match=r"Convolution: .*real"):
         Convolution(torch.ones(3, 3), space=COMPLEX_IMAGE)
 
 

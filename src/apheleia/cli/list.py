@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,37 +17,44 @@ from apheleia.functionals import Fidelity, Functional
 from apheleia.imaging import PRIORS
 from apheleia.operators import LinearOperator
 
-__all__ = ["run_list"]
+__all__ = ["List"]
 
 
-def run_list(as_json: bool) -> int:
-    """Print operators, fidelities, priors and algorithms, each with its first line and its certificate."""
-    groups = {
-        "operators": _classes(operators, LinearOperator, ("LinearOperator", "Linearization")),
-        "fidelities": _classes(functionals, Fidelity, ("Fidelity",)),
-        "priors": [
-            entry
-            for entry in _classes(functionals, Functional, ("Functional", "Sum", "Scaled", "Composition", "Fidelity"))
-            if not issubclass(vars(functionals)[entry["name"]], Fidelity)
-        ],
-        "algorithms": [_entry(kind) | {"requires": kind.requires} for kind in ALGORITHMS],
-        "restore --prior": [{"name": name, "what": choice.meaning, "certificate": ""} for name, choice in PRIORS.items()],
-    }
-    if as_json:
-        print(json.dumps(groups, ensure_ascii=False, indent=2))
+@dataclass(frozen=True)
+class List:
+    """List operators, priors, fidelities and algorithms with what is proved of them, from the code's own docstrings."""
+
+    json: bool = False
+    """Print JSON on standard output instead of words."""
+
+    def run(self) -> int:
+        """Print the tables, or JSON, and return the exit code."""
+        groups = {
+            "operators": _classes(operators, LinearOperator, ("LinearOperator", "Linearization")),
+            "fidelities": _classes(functionals, Fidelity, ("Fidelity",)),
+            "priors": [
+                entry
+                for entry in _classes(functionals, Functional, ("Functional", "Sum", "Scaled", "Composition", "Fidelity"))
+                if not issubclass(vars(functionals)[entry["name"]], Fidelity)
+            ],
+            "algorithms": [_entry(kind) | {"requires": kind.requires} for kind in ALGORITHMS],
+            "restore --prior": [{"name": name, "what": choice.meaning, "certificate": ""} for name, choice in PRIORS.items()],
+        }
+        if self.json:
+            print(json.dumps(groups, ensure_ascii=False, indent=2))
+            return 0
+        console = Console()
+        for title, entries in groups.items():
+            table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=False)
+            table.add_column("name", no_wrap=True)
+            table.add_column("what it is", ratio=3)
+            table.add_column("certificate", ratio=3)
+            for entry in entries:
+                needs = f"needs {entry['requires']}. " if "requires" in entry else ""
+                # brackets in the texts are indices, not markup
+                table.add_row(*(escape(words) for words in (entry["name"], entry["what"], needs + entry["certificate"])))
+            console.print(table)
         return 0
-    console = Console()
-    for title, entries in groups.items():
-        table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=False)
-        table.add_column("name", no_wrap=True)
-        table.add_column("what it is", ratio=3)
-        table.add_column("certificate", ratio=3)
-        for entry in entries:
-            needs = f"needs {entry['requires']}. " if "requires" in entry else ""
-            # brackets in the texts are indices, not markup
-            table.add_row(*(escape(words) for words in (entry["name"], entry["what"], needs + entry["certificate"])))
-        console.print(table)
-    return 0
 
 
 def _classes(module: object, base: type, without: tuple[str, ...]) -> list[dict[str, str]]:

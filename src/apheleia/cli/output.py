@@ -68,7 +68,7 @@ def verdicts(result: Restoration, gain_db: float | None) -> tuple[Verdict, ...]:
             result.residual_std / result.noise_std,
             low=0.9,
             high=1.1,
-            meaning="Below: the model explains noise as image. Above: image is left in the residual, or blur or noise are misjudged.",
+            meaning="Below: noise was taken for image. Above: image is left in the residual, or blur or noise are misjudged.",
         ),
     ]
     if gain_db is not None:

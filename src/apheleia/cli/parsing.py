@@ -30,7 +30,8 @@ def parse_blur(words: str) -> numpy.ndarray:
         value = math.nan
     if kind not in ("gaussian", "box") or not 0 < value <= LARGEST_BLUR or (kind == "box" and value != int(value)):
         raise ArgumentError(
-            f"--blur must be gaussian:SIGMA (above 0, at most {LARGEST_BLUR:g} pixels) or box:SIZE (a whole number of pixels); got {words!r}."
+            f"--blur must be gaussian:SIGMA (above 0, at most {LARGEST_BLUR:g} pixels) or box:SIZE (a whole number of pixels); "
+            f"got {words!r}."
         )
     return gaussian_kernel(value) if kind == "gaussian" else box_kernel(int(value))
 

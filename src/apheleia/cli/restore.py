@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal
 
 import numpy
+import tyro
 
 import apheleia
 from apheleia.cli.output import (
@@ -25,112 +27,129 @@ from apheleia.cli.progress import progress_bar
 from apheleia.core.errors import ArgumentError, FileError
 from apheleia.core.report import Status
 from apheleia.imaging import ImagingModel, Restoration, read_kernel, restore
-from apheleia.io import Measurement, read
-from apheleia.operators.boundary import Boundary
+from apheleia.io import DEFAULT_BUDGET_BYTES, Measurement, read
 from apheleia.report import Page
 
-__all__ = ["RestoreOptions", "run_restore"]
+__all__ = ["Restore"]
 
 LARGEST_SCALE = 16
 """Beyond it a single pixel would be asked for hundreds."""
 
 
-class RestoreOptions(Protocol):
-    """What the command line says to `restore`; see the command's own help for each."""
+@dataclass(frozen=True)
+class Restore:
+    """Restore your own image: remove noise and a known blur, fill in missing pixels, or enlarge it."""
 
-    @property
-    def input(self) -> Path: ...
-    @property
-    def out(self) -> Path: ...
-    @property
-    def blur(self) -> str | None: ...
-    @property
-    def kernel(self) -> Path | None: ...
-    @property
-    def mask(self) -> Path | None: ...
-    @property
-    def scale(self) -> int: ...
-    @property
-    def noise(self) -> str: ...
-    @property
-    def prior(self) -> str: ...
-    @property
-    def weight(self) -> str: ...
-    @property
-    def boundary(self) -> Boundary: ...
-    @property
-    def axes(self) -> str | None: ...
-    @property
-    def tol(self) -> float: ...
-    @property
-    def max_steps(self) -> int: ...
-    @property
-    def max_bytes(self) -> int: ...
-    @property
-    def json(self) -> bool: ...
+    input: tyro.conf.Positional[Path]
+    """PNG, JPEG, TIFF (8 or 16 bit, float, multi-page) or npy; grey or colour."""
 
+    out: Path
+    """Folder for the restored image (same format and depth as the input), report.html, report.json and previews."""
 
-def run_restore(options: RestoreOptions) -> int:
-    """Restore an image and return the exit code.
+    blur: str | None = None
+    """Blur to remove: gaussian:SIGMA or box:SIZE, in pixels of the restored image."""
 
-    Raises
-    ------
-    ApheleiaError
-        For bad input; nothing is written then.
-    """
-    noise = parse_number(options.noise, "--noise", zero=False)
-    weight = parse_number(options.weight, "--weight", zero=True)
-    if not 1 <= options.scale <= LARGEST_SCALE:
-        raise ArgumentError(f"restore: --scale must be a whole number from 1 to {LARGEST_SCALE}; got {options.scale}.")
-    if not 0 < options.tol < 1 or options.max_steps < 1:
-        raise ArgumentError(f"restore: --tol must lie between 0 and 1 and --max-steps be at least 1; got {options.tol}, {options.max_steps}.")
-    measurement = read(options.input, axes=options.axes, budget_bytes=options.max_bytes)
-    observed = measurement.as_float()
-    mask = None if options.mask is None else _read_mask(options.mask, measurement, options.max_bytes)
-    bytes_or_words = measurement.data.dtype.kind == "u" and measurement.data.dtype.itemsize <= 2
-    model = ImagingModel(
-        kernel=_kernel(options),
-        scale=options.scale,
-        boundary=options.boundary,
-        prior=options.prior,
-        bounds=(0.0, 1.0) if bytes_or_words else None,
-    )
-    with progress_bar() as tell:
-        result = restore(
-            observed,
-            model,
-            mask=mask,
-            noise_std=noise,
-            weight=weight,
-            tol=options.tol,
-            max_steps=options.max_steps,
-            progress=tell,
+    kernel: Path | None = None
+    """Blur to remove, as a file: a grey image or npy array, normalised to sum 1."""
+
+    mask: Path | None = None
+    """Grey image or npy array of the input's size: non-zero (white) where pixels were measured, zero where they are missing."""
+
+    scale: int = 1
+    """Return an image this many times larger, each input pixel being the average of SCALE x SCALE."""
+
+    noise: str = "auto"
+    """Standard deviation of the noise in units of full scale (of the data range for floats), or auto."""
+
+    prior: Literal["tv", "smoothed-tv", "wavelet", "quadratic"] = "tv"
+    """What is known of the image; `apheleia list` explains."""
+
+    weight: str = "auto"
+    """Weight of the prior in the printed model, or auto: the discrepancy principle."""
+
+    boundary: Literal["reflect", "replicate", "zero", "circular"] = "reflect"
+    """What lies beyond the edge of the image."""
+
+    axes: Literal["YX", "YXC", "ZYX", "ZYXC"] | None = None
+    """Axes of an npy array, where its shape leaves them open: Z pages, Y height, X width, C channels."""
+
+    tol: float = 1e-3
+    """Relative tolerance of the solver."""
+
+    max_steps: int = 2000
+    """Steps of the solver at most, for each window of a large image."""
+
+    max_bytes: int = DEFAULT_BUDGET_BYTES
+    """Largest decoded size of an input file, in bytes."""
+
+    json: bool = False
+    """Print report.json on standard output instead of words."""
+
+    def run(self) -> int:
+        """Run the command and return the exit code.
+
+        Raises
+        ------
+        ApheleiaError
+            For bad input; nothing is written then.
+        """
+        if self.blur is not None and self.kernel is not None:
+            raise ArgumentError("restore: give --blur or --kernel, not both.")
+        noise = parse_number(self.noise, "--noise", zero=False)
+        weight = parse_number(self.weight, "--weight", zero=True)
+        if not 1 <= self.scale <= LARGEST_SCALE:
+            raise ArgumentError(f"restore: --scale must be a whole number from 1 to {LARGEST_SCALE}; got {self.scale}.")
+        if not 0 < self.tol < 1 or self.max_steps < 1:
+            raise ArgumentError(
+                f"restore: --tol must lie between 0 and 1 and --max-steps be at least 1; got {self.tol}, {self.max_steps}."
+            )
+        measurement = read(self.input, axes=self.axes, budget_bytes=self.max_bytes)
+        observed = measurement.as_float()
+        mask = None if self.mask is None else _read_mask(self.mask, measurement, self.max_bytes)
+        bytes_or_words = measurement.data.dtype.kind == "u" and measurement.data.dtype.itemsize <= 2
+        model = ImagingModel(
+            kernel=_kernel(self),
+            scale=self.scale,
+            boundary=self.boundary,
+            prior=self.prior,
+            bounds=(0.0, 1.0) if bytes_or_words else None,
         )
-    numbers = report_numbers(result, None, None)
-    shown = (0.0, 1.0) if bytes_or_words else _range(observed)
-    page = _page(options, measurement, observed, result, shown, mask is not None)
-    images = page.images
-    pictures = {
-        f"restored{_suffix(options.input)}": native(result, measurement),
-        "observed.png": picture(images.observed, shown),
-        "residual.png": residual_picture(images.residual, 4 * result.noise_std),
-    }
-    if _suffix(options.input) != ".png" or images.restored.ndim != observed.ndim:
-        pictures["restored.png"] = picture(images.restored, shown)
-    write_report(options.out, page, numbers, pictures)
-    if options.json:
-        print(json.dumps(numbers, ensure_ascii=False))
-    else:
-        print(f"{result.formula}\n\n{result.report}\n")
-        print(f"noise        {result.noise_std:.4g} of full scale ({result.noise_how})")
-        print(f"weight       {result.weight:.4g} ({result.weight_how})")
-        print(f"time         {result.seconds:.1f} s in all, {result.tiles} window{'s' if result.tiles > 1 else ''}")
-        print(f"image        {options.out / f'restored{_suffix(options.input)}'}")
-        print(f"report       {options.out / 'report.html'}")
-    return 1 if result.report.status in (Status.MAX_STEPS, Status.DIVERGED) else 0
+        with progress_bar() as tell:
+            result = restore(
+                observed,
+                model,
+                mask=mask,
+                noise_std=noise,
+                weight=weight,
+                tol=self.tol,
+                max_steps=self.max_steps,
+                progress=tell,
+            )
+        numbers = report_numbers(result, None, None)
+        shown = (0.0, 1.0) if bytes_or_words else _range(observed)
+        page = _page(self, measurement, observed, result, shown, mask is not None)
+        images = page.images
+        pictures = {
+            f"restored{_suffix(self.input)}": native(result, measurement),
+            "observed.png": picture(images.observed, shown),
+            "residual.png": residual_picture(images.residual, 4 * result.noise_std),
+        }
+        if _suffix(self.input) != ".png" or images.restored.ndim != observed.ndim:
+            pictures["restored.png"] = picture(images.restored, shown)
+        write_report(self.out, page, numbers, pictures)
+        if self.json:
+            print(json.dumps(numbers, ensure_ascii=False))
+        else:
+            print(f"{result.formula}\n\n{result.report}\n")
+            print(f"noise        {result.noise_std:.4g} of full scale ({result.noise_how})")
+            print(f"weight       {result.weight:.4g} ({result.weight_how})")
+            print(f"time         {result.seconds:.1f} s in all, {result.tiles} window{'s' if result.tiles > 1 else ''}")
+            print(f"image        {self.out / f'restored{_suffix(self.input)}'}")
+            print(f"report       {self.out / 'report.html'}")
+        return 1 if result.report.status in (Status.MAX_STEPS, Status.DIVERGED) else 0
 
 
-def _kernel(options: RestoreOptions) -> numpy.ndarray | None:
+def _kernel(options: Restore) -> numpy.ndarray | None:
     if options.kernel is not None:
         return read_kernel(options.kernel, options.max_bytes)
     return None if options.blur is None else parse_blur(options.blur)
@@ -142,7 +161,8 @@ def _read_mask(path: Path, measurement: Measurement, max_bytes: int) -> numpy.nd
     size = measurement.data.shape[first : first + 2]
     if mask.axes != "YX" or mask.data.shape != size:
         raise FileError(
-            f"{path}: the mask must be one grey image of the input's size, {size[0]} x {size[1]}; it is {mask.axes} {mask.data.shape}."
+            f"{path}: the mask must be one grey image of the input's size, {size[0]} x {size[1]}; "
+            f"it is {mask.axes} {mask.data.shape}."
         )
     if not mask.data.any():
         raise FileError(f"{path}: the mask is all zero; non-zero (white) marks measured pixels.")
@@ -161,7 +181,7 @@ def _range(image: numpy.ndarray) -> tuple[float, float]:
 
 
 def _page(
-    options: RestoreOptions,
+    options: Restore,
     measurement: Measurement,
     observed: numpy.ndarray,
     result: Restoration,
@@ -174,15 +194,19 @@ def _page(
     notes = []
     if result.tiles > 1:
         notes.append(
-            f"The image was solved in {result.tiles} windows; the certificates and the curve are those of the window that fared worst."
+            f"The image was solved in {result.tiles} windows; "
+            "the certificates and the curve are those of the window that fared worst."
         )
     if result.noise_how != "given":
-        notes.append("The noise was estimated from the image as white and Gaussian; texture reads as noise, correlated noise does not.")
+        notes.append(
+            "The noise was estimated from the image as white and Gaussian; texture reads as noise, correlated noise does not."
+        )
     task = "Restoring" if result.model.kernel is not None or has_mask else "Enlarging" if result.model.scale > 1 else "Denoising"
     return Page(
         title=f"{task} {options.input.name}",
         summary=(
-            f"{measurement.data.dtype} {measurement.axes} of shape {' x '.join(map(str, measurement.data.shape))}, restored by the model "
+            f"{measurement.data.dtype} {measurement.axes} of shape {' x '.join(map(str, measurement.data.shape))}, "
+            "restored by the model "
             f"below in {result.seconds:.1f} s. Numbers are in units of full scale: {unit}."
         ),
         images=display_images(observed, result, None, shown),
@@ -206,7 +230,7 @@ def _page(
     )
 
 
-def _command(options: RestoreOptions) -> str:
+def _command(options: Restore) -> str:
     words = ["apheleia", "restore", options.input.name]
     named: tuple[tuple[str, object, object], ...] = (
         ("--blur", options.blur, None),

@@ -68,7 +68,11 @@ PRIORS: dict[str, PriorChoice] = {
         lambda noise_std: WaveletL1("db4", _LEVELS), 1, 0.02, 8.0, "sparse wavelet details: textures and soft shapes"
     ),
     "quadratic": PriorChoice(
-        lambda noise_std: QuadraticSmoothness(), 2, 1e-3, 100.0, "quadratic smoothness (Tikhonov): smooth images, fast, soft edges"
+        lambda noise_std: QuadraticSmoothness(),
+        2,
+        1e-3,
+        100.0,
+        "quadratic smoothness (Tikhonov): smooth images, fast, soft edges",
     ),
 }
 """The priors of `restore`, by name."""
@@ -133,7 +137,7 @@ class ImagingModel:
             A = Diagonal(mask) if isinstance(A, Identity) else Diagonal(mask) @ A
         if self.prior == "wavelet":
             height, width = shape[1] * self.scale, shape[2] * self.scale
-            window = Crop((shape[0], *map(_extended, (height, width))), (height, width))
+            window = Crop((shape[0], _extended(height), _extended(width)), (height, width))
             A = window if isinstance(A, Identity) else A @ window
         return A
 

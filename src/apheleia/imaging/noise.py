@@ -46,7 +46,9 @@ def estimate_noise_std(y: Tensor, known: Tensor | None = None) -> Tensor:
     """
     height, width = (size - size % 2 for size in y.shape[-2:])
     if y.ndim != 3 or min(height, width) < 4:
-        raise ShapeError(f"estimate_noise_std: `y` must be (channel, height, width) of at least 4 x 4 pixels; got {tuple(y.shape)}.")
+        raise ShapeError(
+            f"estimate_noise_std: `y` must be (channel, height, width) of at least 4 x 4 pixels; got {tuple(y.shape)}."
+        )
     y = y[..., :height, :width].double()
     # a detail says nothing of the noise where it touches a flat (saturated) or an unknown neighbourhood; under a mask the
     # shortest filter leaves the most neighbourhoods that are wholly known
@@ -61,6 +63,6 @@ def estimate_noise_std(y: Tensor, known: Tensor | None = None) -> Tensor:
 
 
 def _neighbourhoods(image: Tensor, size: int) -> Tensor:
-    """Return the size x size pixels behind each detail, (..., height / 2, width / 2, size, size), periodic as the transform is."""
+    """Return the size x size pixels behind each detail, (..., height / 2, width / 2, size, size), periodic."""
     wide = extend(image, (0, 0), (size - 2, size - 2), "circular")
     return wide.unfold(-2, size, 2).unfold(-2, size, 2)

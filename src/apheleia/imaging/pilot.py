@@ -1,8 +1,8 @@
 """A large image is solved in windows that all run one and the same iteration, found on a few representative crops.
 
 Windows that chose their own step sizes and stopped on their own would differ where they meet, because an iterate that is good
-enough in its objective may still be far from another such iterate, pixel by pixel. With one step size and one number of steps, what is
-left at the seams is the influence of a cut `OVERLAP` pixels away: about 0.01 of 1/255 (benchmarks/large_image.py).
+enough in its objective may still be far from another such iterate, pixel by pixel. With one step size and one number of
+steps, what is left at the seams is the influence of a cut `OVERLAP` pixels away: about 0.01 of 1/255 (benchmarks/large_image.py).
 """
 
 from __future__ import annotations

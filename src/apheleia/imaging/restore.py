@@ -135,7 +135,9 @@ def restore(
     pages = _pages(image)
     known = None if mask is None else _mask(mask, tuple(pages.shape[-2:]), pages.dtype)
     if noise_std is not None and not noise_std > 0:
-        raise ArgumentError(f"restore: the noise must be above zero, in units of full scale; got {noise_std}. Leave it out: auto.")
+        raise ArgumentError(
+            f"restore: the noise must be above zero, in units of full scale; got {noise_std}. Leave it out: auto."
+        )
     if weight is not None and not weight >= 0:
         raise ArgumentError(f"restore: `weight` must be at least zero; got {weight}. Leave it out: auto.")
     middle = pages[len(pages) // 2]
@@ -223,10 +225,7 @@ def _pages(image: numpy.ndarray) -> Tensor:
     if not numpy.isfinite(image).all():
         raise ArgumentError("restore: `image` holds NaN or infinite values. Mask these pixels and set them to zero.")
     dtype = numpy.float64 if image.dtype == numpy.float64 else numpy.float32
-    if _has_channels(image.shape):
-        image = numpy.moveaxis(image, -1, -3)
-    else:
-        image = image[..., None, :, :]
+    image = numpy.moveaxis(image, -1, -3) if _has_channels(image.shape) else image[..., None, :, :]
     image = image if image.ndim == 4 else image[None]
     return torch.from_numpy(numpy.ascontiguousarray(image, dtype=dtype))
 

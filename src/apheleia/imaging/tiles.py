@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["Tile", "plan_tiles"]
 
@@ -65,5 +66,5 @@ def _intervals(length: int, size: int, overlap: int) -> list[tuple[tuple[int, in
     edges = [length * i // count for i in range(count + 1)]
     return [
         ((max(0, start - overlap) // ALIGNMENT * ALIGNMENT, min(length, stop + overlap)), (start, stop))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in pairwise(edges)
     ]

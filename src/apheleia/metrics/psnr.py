@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from apheleia.core.errors import ShapeError
-from apheleia.core.interop import accepts_numpy
+from apheleia.core.interop import ArrayLike, as_tensor
 
 __all__ = ["psnr"]
 
 
-@accepts_numpy
-def psnr(x: Tensor, truth: Tensor, full_scale: float = 1.0) -> Tensor:
+def psnr(x: ArrayLike, truth: ArrayLike, full_scale: float = 1.0) -> float:
     """Return 10 log10(full_scale^2 / mean((x - truth)^2)) in decibels, over all entries.
 
     Parameters
@@ -24,7 +22,7 @@ def psnr(x: Tensor, truth: Tensor, full_scale: float = 1.0) -> Tensor:
 
     Returns
     -------
-    Tensor
+    float
         A number in dB; +inf where the two agree exactly. The mean is taken in float64.
 
     Raises
@@ -34,10 +32,11 @@ def psnr(x: Tensor, truth: Tensor, full_scale: float = 1.0) -> Tensor:
 
     Examples
     --------
-    >>> round(psnr(torch.tensor([0.1]), torch.tensor([0.0])).item(), 3)
+    >>> round(psnr(torch.tensor([0.1]), torch.tensor([0.0])), 3)
     20.0
     """
-    if x.shape != truth.shape:
-        raise ShapeError(f"psnr: `x` and `truth` must have one shape; got {tuple(x.shape)} and {tuple(truth.shape)}.")
-    error = (x.double() - truth.double()).square().mean()
-    return 10 * torch.log10(full_scale**2 / error)
+    first, second = as_tensor(x, "psnr", "x"), as_tensor(truth, "psnr", "truth")
+    if first.shape != second.shape:
+        raise ShapeError(f"psnr: `x` and `truth` must have one shape; got {tuple(first.shape)} and {tuple(second.shape)}.")
+    error = (first.double() - second.double()).square().mean()
+    return float(10 * torch.log10(full_scale**2 / error))
