@@ -46,6 +46,7 @@ class AcceleratedGradient(Algorithm):
         self.fixed_step = step
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         if problem.non_smooth or problem.split_terms:
             names = [p.name for p in problem.non_smooth] + [h.name for h, _ in problem.terms if not h.is_smooth]
             return f"needs a smooth objective; {', '.join(names)} is not"

@@ -72,6 +72,7 @@ class ADMM(Algorithm):
         self.penalty = penalty
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         return quadratic_obstacle(problem) if problem.is_convex else "needs a convex objective"
 
     def init(self, problem: Problem, x0: Tensor) -> _State:
@@ -86,15 +87,11 @@ class ADMM(Algorithm):
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)
-        scaled = tuple(
-            p / per_sample(state.penalty, p, h.space.rank) for (h, _), p in zip(terms, state.multipliers, strict=True)
-        )
+        scaled = tuple(p / per_sample(state.penalty, p, h.space.rank) for (h, _), p in zip(terms, state.multipliers, strict=True))
         targets = tuple(z - u for z, u in zip(state.splits, scaled, strict=True))
         x = quadratic_update(problem, state.x, targets, state.penalty, tol=0.1 / (state.k + 1) ** 1.5)
         images = tuple(K._forward(x) for _, K in terms)
-        splits = tuple(
-            h._prox(image + u, 1 / state.penalty) for (h, _), image, u in zip(terms, images, scaled, strict=True)
-        )
+        splits = tuple(h._prox(image + u, 1 / state.penalty) for (h, _), image, u in zip(terms, images, scaled, strict=True))
         multipliers = tuple(
             p + per_sample(state.penalty, p, h.space.rank) * (image - z)
             for (h, _), p, image, z in zip(terms, state.multipliers, images, splits, strict=True)

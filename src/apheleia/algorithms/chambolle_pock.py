@@ -64,6 +64,7 @@ class ChambollePock(Algorithm):
         self.primal_step = step
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         if not problem.is_convex:
             return "needs a convex objective"
         if not problem.split_terms:

@@ -59,6 +59,7 @@ class CondatVu(Algorithm):
         self.primal_step = step
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         if not problem.is_convex:
             return "needs a convex objective"
         return None if problem.split_terms else "needs at least one term (h, K); this problem has none"

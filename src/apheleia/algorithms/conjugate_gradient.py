@@ -52,6 +52,7 @@ class ConjugateGradient(Algorithm):
     requires = "quadratic parts only"
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         if not problem.is_convex:
             return "needs a convex objective"
         if problem.non_smooth or problem.split_terms:

@@ -67,6 +67,7 @@ class HalfQuadraticSplitting(Algorithm):
         self.growth = growth
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         return quadratic_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> _State:

@@ -50,6 +50,7 @@ class ProximalGradient(Algorithm):
         self.fixed_step = step
 
     def obstacle(self, problem: Problem) -> str | None:
+        """Return why this algorithm cannot solve the problem, or None where it can."""
         return proximal_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> SpectralState:

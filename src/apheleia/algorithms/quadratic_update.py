@@ -48,9 +48,7 @@ def balanced_penalty(problem: Problem, x0: Tensor, share: float) -> Tensor:
     return share * torch.where(known, smoothness, 1.0) / torch.where(known, load, 1.0)
 
 
-def quadratic_update(
-    problem: Problem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float
-) -> Tensor:
+def quadratic_update(problem: Problem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float) -> Tensor:
     """Return argmin_x f(x) + weight/2 sum_i |K_i x - target_i|^2, from the start `x`, to a relative tolerance.
 
     Parameters

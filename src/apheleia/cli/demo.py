@@ -103,8 +103,8 @@ def _page(
         title=f"Restoring the photograph “{options.image}”",
         summary=(
             f"A photograph was blurred ({options.blur}) and given noise of {options.noise:g} of full scale. Told the blur, "
-            f"and neither the noise nor the photograph, the model below brought it from {before:.2f} dB to {after:.2f} dB of the truth "
-            f"in {result.seconds:.1f} s."
+            f"and neither the noise nor the photograph, the model below brought it from {before:.2f} dB to {after:.2f} dB "
+            f"of the truth in {result.seconds:.1f} s."
         ),
         images=display_images(observed, result, truth, (0.0, 1.0)),
         formula=result.formula,

@@ -313,28 +313,34 @@ class Scaled(Functional):
 
     @property
     def name(self) -> str:
+        """The name that messages use."""
         return self.functional.name
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         words = f"{self.weight.item():.4g}" if self.weight.numel() == 1 else "c"
         return f"{words} {self.functional.formula}"
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return batch_shape(tuple(self.weight.shape), self.functional.batch_shape, who=self.name)
 
     @property
     def is_from_numpy(self) -> bool:
+        """Whether it was made from ndarrays."""
         return self.functional.is_from_numpy
 
     @property
     def parts(self) -> tuple[Functional, ...]:
+        """The summands."""
         inner = self.functional.parts
         return (self,) if len(inner) == 1 else tuple(Scaled(self.weight, part) for part in inner)
 
     @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
+        """The pair (h, K) with value h(K x)."""
         inner = self.functional.split
         return None if inner is None else (Scaled(self.weight, inner[0]), inner[1])
 
@@ -378,9 +384,11 @@ class Scaled(Functional):
         return self.weight * self.functional._hessian(shape)
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        """Return the same object with all that depends only on shape and precision computed once."""
         return Scaled(self.weight, self.functional.prepared(shape, dtype))
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
+        """Return a point to begin from, (*batch, *space), or None."""
         return self.functional.start(shape)
 
 
@@ -416,22 +424,27 @@ class Sum(Functional):
 
     @property
     def name(self) -> str:
+        """The name that messages use."""
         return "(" + " + ".join(f.name for f in self.summands) + ")"
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return " + ".join(f.formula for f in self.summands)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return batch_shape(*(f.batch_shape for f in self.summands), who=self.name)
 
     @property
     def is_from_numpy(self) -> bool:
+        """Whether it was made from ndarrays."""
         return any(f.is_from_numpy for f in self.summands)
 
     @property
     def parts(self) -> tuple[Functional, ...]:
+        """The summands."""
         return self.summands
 
     def _value(self, x: Tensor) -> Tensor:
@@ -456,9 +469,11 @@ class Sum(Functional):
         return reduce(lambda a, b: a + b, [f._hessian(shape) for f in self.summands])
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        """Return the same object with all that depends only on shape and precision computed once."""
         return Sum([f.prepared(shape, dtype) for f in self.summands])
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
+        """Return a point to begin from, (*batch, *space), or None."""
         return next((x for x in (f.start(shape) for f in self.summands) if x is not None), None)
 
 
@@ -502,18 +517,22 @@ class Composition(Functional):
 
     @property
     def name(self) -> str:
+        """The name that messages use."""
         return f"{self.functional.name} @ {self.operator.name}"
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return self.functional.formula.replace("x", f"{self.operator.name} x")
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return self.functional.batch_shape
 
     @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
+        """The pair (h, K) with value h(K x)."""
         return (self.functional, self.operator) if self.functional.is_proximable else None
 
     def _value(self, x: Tensor) -> Tensor:
@@ -547,6 +566,7 @@ class Composition(Functional):
         return self.operator.H @ self.functional._hessian(self.operator.output_shape(shape)) @ self.operator
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        """Return the same object with all that depends only on shape and precision computed once."""
         inner = self.functional.prepared(self.operator.output_shape(shape), dtype)
         return Composition(inner, self.operator.prepared(shape, dtype))
 

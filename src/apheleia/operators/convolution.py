@@ -89,6 +89,7 @@ class Convolution(LinearOperator):
         return self.prepared(tuple(y.shape[-3:]), y.dtype)._adjoint(y)
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
+        """Return the same object with all that depends only on shape and precision computed once."""
         kernel = self._with_channel().to(dtype)
         if self.boundary == "circular":
             return FourierFilter(_spectrum(kernel, shape[-2], shape[-1]), Space(shape))

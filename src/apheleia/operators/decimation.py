@@ -77,4 +77,5 @@ class Decimation(LinearOperator):
         return tuple(own or other for own, other in zip(self.domain.shape, grown, strict=True))
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
+        """Return the same object with all that depends only on shape and precision computed once."""
         return Decimation(self.factor, Space(shape, self.domain.is_complex))

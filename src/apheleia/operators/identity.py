@@ -43,6 +43,7 @@ class Identity(LinearOperator):
 
     @property
     def H(self) -> LinearOperator:
+        """The adjoint operator."""
         return self
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -64,4 +65,5 @@ class Identity(LinearOperator):
         return rhs / (1 + per_sample(shift, rhs, self.domain.rank))
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
+        """Return the same object with all that depends only on shape and precision computed once."""
         return Identity(Space(shape, self.domain.is_complex))

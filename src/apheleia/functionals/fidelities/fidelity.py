@@ -46,6 +46,7 @@ class DataLoss(Functional):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return self.space.batch_shape(self.y)
 
     def _data(self, z: Tensor) -> Tensor:
@@ -82,14 +83,17 @@ class Fidelity(Functional):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return self.loss.batch_shape
 
     @property
     def is_from_numpy(self) -> bool:
+        """Whether it was made from ndarrays."""
         return self._from_numpy
 
     @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
+        """The pair (h, K) with value h(K x)."""
         return (self.loss, self.A) if isinstance(self.A, LinearOperator) and self.loss.is_proximable else None
 
     @property

@@ -102,4 +102,5 @@ class HuberLoss(Fidelity):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return f"huber(A x - y; {self.delta:.4g})"

@@ -111,4 +111,5 @@ class KullbackLeibler(Fidelity):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "KL(y, A x + background)"

@@ -75,4 +75,5 @@ class LeastAbsoluteDeviations(Fidelity):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "|A x - y|₁"

@@ -57,6 +57,7 @@ class SquaredDistance(DataLoss):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its own parameters."""
         return batch_shape(self.space.batch_shape(self.y), tuple(self.noise_std.shape), who="LeastSquares")
 
     def precision(self, z: Tensor) -> Tensor:
@@ -133,6 +134,7 @@ class LeastSquares(Fidelity):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         std = self.squared_distance.noise_std.detach()
         divisor = "" if std.ndim == 0 and float(std) == 1 else f" / {float(std):.4g}²" if std.numel() == 1 else " / σ²"
         return f"1/2 |{'' if self.A.name == 'Identity' else 'A '}x - y|²{divisor}"
@@ -150,6 +152,7 @@ class LeastSquares(Fidelity):
         return self.squared_distance.noise_std.double() ** -2 * self._linear().gram
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        """Return the same object with all that depends only on shape and precision computed once."""
         return self._prepared(shape, dtype) if isinstance(self.A, LinearOperator) else self
 
     def _prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> _PreparedLeastSquares:

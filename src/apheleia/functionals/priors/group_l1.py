@@ -54,6 +54,7 @@ class GroupL1(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "|x|₂,₁"
 
     def _sizes(self, x: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ class Box(_Indicator):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return f"[{self.lower:.4g} ≤ x ≤ {self.upper:.4g}]"
 
     def _project(self, x: Tensor) -> Tensor:
@@ -111,6 +112,7 @@ class NonNegativity(_Indicator):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "[x ≥ 0]"
 
     def _project(self, x: Tensor) -> Tensor:
@@ -149,6 +151,7 @@ class Ball(_Indicator):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return f"[|x| ≤ {self.radius:.4g}]"
 
     def _project(self, x: Tensor) -> Tensor:
@@ -194,6 +197,7 @@ class Simplex(_Indicator):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return f"[x ≥ 0, Σx = {self.total:.4g}]"
 
     def _project(self, x: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class L1(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "|x|₁"
 
     def _value(self, x: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class QuadraticSmoothness(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "1/2 |∇x|²"
 
     def _value(self, x: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ class SmoothedVariation(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return f"TV(x; {self.kind} {self.epsilon:.4g})"
 
     def _squares(self, differences: Tensor) -> Tensor:

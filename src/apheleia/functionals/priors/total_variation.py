@@ -48,10 +48,12 @@ class TotalVariation(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "TV(x)"
 
     @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
+        """The pair (h, K) with value h(K x)."""
         return (self.norm, self.differences)
 
     def _value(self, x: Tensor) -> Tensor:

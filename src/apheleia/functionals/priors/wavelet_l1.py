@@ -45,6 +45,7 @@ class WaveletL1(Functional):
 
     @property
     def formula(self) -> str:
+        """The term as a reader writes it."""
         return "|details of W x|₁"
 
     def _details(self, coefficients: Tensor) -> Tensor:
