@@ -425,7 +425,7 @@ CALCULUS = [
         "group L1 of differences", lambda s: GroupL1(-4, FiniteDifferences().codomain) @ FiniteDifferences(), (1, 3, 4)
     ),
     FunctionalCase(
-        "squared distance of a blur", lambda s: LeastSquares(Identity(), _data(s)).loss @ _blur("circular"), (1, 4, 4)
+        "squared distance of a blur", lambda s: LeastSquares(Identity(), _data(s)).loss @ (3.0 * _blur("circular")), (1, 4, 4)
     ),
     FunctionalCase(
         "squares of wavelets", lambda s: LeastSquares(Identity(), _data(s)).loss @ WaveletTransform("haar", 1), (1, 2, 4)

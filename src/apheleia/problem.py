@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import accepts_numpy
-from apheleia.core.space import Space, batch_shape, expand_batch
-from apheleia.functionals.functional import Functional, common_space
+from apheleia.core.space import Space, batch_shape, common_space, expand_batch
+from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 
@@ -148,7 +148,9 @@ class Problem(nn.Module):
         ShapeError
             If `x0` does not fit.
         """
-        x = self.f.start() if x0 is None else self.space.check(x0, "solve", "x0")
+        parts = [part for part in (self.f, self.g) if part is not None]
+        hints = (hint for hint in (part.start() for part in parts) if hint is not None)
+        x = next(hints, None) if x0 is None else self.space.check(x0, "solve", "x0")
         if x is None:
             raise ArgumentError(f"solve: {self.f.name} suggests no point to begin from; give `x0`, (*batch, {self.space}).")
         batch = batch_shape(self.batch_shape, self.space.batch_shape(x), who="Problem")
@@ -171,7 +173,8 @@ def _sorted(
             split.append((part, Identity(space)))
         else:
             raise CapabilityError(
-                f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Give it one, or smooth it."
+                f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Declare is_smooth with "
+                "`_smoothness` or is_proximable with `_prox`; linearise a non-linear operator, A.linearize(x)."
             )
     pairs = [(part, K) for h, K in terms for part in h.parts]
     smooth += tuple(h @ K for h, K in pairs if h.is_smooth)

@@ -43,9 +43,7 @@ every_problem = pytest.mark.parametrize("problem", list(PROBLEMS))
 @every_pair
 def test_reaches_the_optimum_of_an_independent_solver(algorithm, problem):
     case = ALGORITHMS[algorithm]
-    x, report = ap.solve(
-        PROBLEMS[problem].make(torch.float64), case.make(), tol=case.tol, max_steps=case.max_steps, throw=False
-    )
+    x, report = ap.solve(PROBLEMS[problem].make(torch.float64), case.make(), tol=case.tol, max_steps=case.max_steps, throw=False)
     # a penalty method may stop short of its tolerance, and may then not claim it
     assert report.status is Status.CONVERGED or algorithm == "HalfQuadraticSplitting"
     assert objective_excess(problem, x) < 2 * case.tol

@@ -1,5 +1,6 @@
 """The command line, run in process: what it writes, what it prints, and what it refuses with exit code 2."""
 
+import functools
 import json
 import re
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from apheleia.cli import main
 from apheleia.data import sample
+from apheleia.imaging import restore
 from apheleia.io import Measurement, read, write
 
 RNG = numpy.random.default_rng(0)
@@ -207,7 +209,18 @@ def test_demo_refuses_bad_numbers(tmp_path, capsys, words):
     refused(capsys, tmp_path / "out", "demo", *words)
 
 
+def test_a_large_image_is_restored_in_windows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("apheleia.cli.restore.restore", functools.partial(restore, tile=48))
+    write(tmp_path / "a.png", Measurement.from_array(photograph(shape=(150, 140))))
+    words = ("restore", tmp_path / "a.png", "--out", tmp_path / "out", "--noise", 0.05, "--weight", 8, "--blur", "gaussian:1")
+    code, printed, _ = run(capsys, *words, "--json")
+    assert code == 0
+    assert json.loads(printed)["windows"] == 12
+    assert "solved in 12 windows" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_unknown_commands_and_help(capsys):
+    assert run(capsys, "--version")[1].startswith("apheleia 0.")
     assert run(capsys, "destroy")[0] == 2
     code, printed, _ = run(capsys, "--help")
     assert code == 0

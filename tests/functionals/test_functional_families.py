@@ -393,7 +393,10 @@ def test_predicates_propagate():
     assert not (total.is_smooth)
     assert not (total.is_proximable)
     assert not (total.has_conjugate)
-    assert (0.0 * simple).has_conjugate is False
+    nothing = 0.0 * simple
+    assert nothing.has_conjugate
+    assert nothing.conjugate(torch.zeros(1, 2, 2)) == 0
+    assert nothing.conjugate(torch.ones(1, 2, 2)) == torch.inf
     assert (0.0 * smooth).is_strongly_convex is False
     composed = simple @ WaveletTransform("haar", 1)
     assert composed.is_proximable

@@ -283,6 +283,14 @@ def test_conjugate_gradient_solves_a_batch():
     assert (residual <= 1e-12).all()
 
 
+def test_conjugate_gradient_needs_as_many_steps_as_unknowns():
+    d, rhs = torch.linspace(1, 2, 6, dtype=torch.float64), randn(6)
+    _, almost = conjugate_gradient(lambda x: d * x, rhs, Space((6,)), tol=0.0, max_steps=5)
+    x, _ = conjugate_gradient(lambda x: d * x, rhs, Space((6,)), tol=0.0, max_steps=6)
+    assert almost > 1e-8
+    torch.testing.assert_close(x, rhs / d, rtol=1e-12, atol=1e-12)
+
+
 def test_conjugate_gradient_of_complex_signals():
     root = randn(4, 4, dtype=torch.complex128)
     matrix = root @ root.mH + torch.eye(4)

@@ -112,6 +112,13 @@ def test_norm_of_any_size_of_a_signed_kernel_is_the_sum_of_its_modulus():
         assert (bound.kind, float(bound.value)) == ("upper", 6.0)
 
 
+def test_norm_follows_a_kernel_that_was_loaded():
+    A = Convolution(torch.tensor([[1.0, 2.0]]), "circular")
+    assert (A.norm().kind, float(A.norm().value)) == ("exact", 3.0)
+    A.load_state_dict({"kernel": torch.tensor([[1.0, -2.0]])})
+    assert (A.norm().kind, float(A.norm().value)) == ("upper", 3.0)
+
+
 def test_norm_of_float32_parameters_is_computed_in_float64():
     kernel = randn(3, 3)
     norm = Convolution(kernel.float(), "circular").norm((1, 8, 8)).value

@@ -11,9 +11,10 @@ from torch import Tensor
 from apheleia.algorithms.step_sizes import safe_value
 from apheleia.core.space import as_wide
 from apheleia.functionals.functional import Functional
+from apheleia.operators.linear import LinearOperator
 from apheleia.problem import Problem
 
-__all__ = ["Reference", "optimality_residual", "reference"]
+__all__ = ["Reference", "optimality_residual", "reference", "slope"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +24,11 @@ class Reference:
     Attributes
     ----------
     point : Tensor
-        |x| where the fidelity begins, or |x0| where it suggests nothing.
+        |x| where the fidelity begins, or |x0| where it suggests nothing or zero.
     gradient : Tensor
-        |grad f(0)|, which is |A^H y| for least squares, or |grad f(x0)| where that vanishes.
+        |grad f(0)|, which is |A^H y| for least squares; where that vanishes, the least |K_i^H grad h_i|, or |grad f(x0)|.
     images : tuple of Tensor
-        One |K_i x| a term, where the fidelity begins.
+        One |K_i x| a term, where the fidelity begins, and no less than a thousandth of |K_i| |x|: below that, K_i x is zero.
     norms : tuple of Tensor
         One |K_i| a term.
     """
@@ -45,9 +46,32 @@ def reference(problem: Problem, x0: Tensor) -> Reference:
     hint = problem.f.start()
     point = x0 if hint is None else hint.to(x0)
     still, own = (space.norm(problem.smooth_grad(x)) for x in (torch.zeros_like(x0), x0))
-    images = tuple(K.codomain.norm(K._forward(point)).expand(batch) for _, K in problem.split_terms)
+    size = space.norm(point).expand(batch)
+    size = torch.where(size > 0, size, space.norm(x0))
     norms = tuple(safe_value(K.norm(shape), x0, batch) for _, K in problem.split_terms)
-    return Reference(space.norm(point).expand(batch), torch.where(still > 0, still, own), images, norms)
+    images = [K.codomain.norm(K._forward(point)) for _, K in problem.split_terms]
+    images = tuple(_largest(image.expand(batch), 1e-3 * n * size) for image, n in zip(images, norms, strict=True))
+    if not bool((still > 0).all()):
+        forces = [_force(h, K, x0, point).expand(batch) for h, K in problem.split_terms]
+        least = torch.stack([*forces, torch.full_like(own, torch.inf)]).amin(0)
+        still = torch.where(still > 0, still, torch.where(least.isfinite(), least, own))
+    return Reference(size, still, images, norms)
+
+
+def slope(h: Functional, image: Tensor) -> Tensor:
+    """Return the gradient of h at half of `image`, off the kinks at zero and at the data; h need not be smooth.
+
+    The proximal map of h^* for a long step is that gradient, smoothed no more than rounding does.
+    """
+    steep = 1 / torch.finfo(image.real.dtype).eps
+    return h._conj_prox(0.5 * steep * image, steep, 1.0)
+
+
+def _force(h: Functional, K: LinearOperator, *points: Tensor) -> Tensor:
+    """Return the larger |K^H grad h(K x / 2)| at several points, +inf where it is zero at all of them."""
+    sizes = [K.domain.norm(K._adjoint(slope(h, K._forward(x)))) for x in points]
+    force = _largest(*torch.broadcast_tensors(*sizes))
+    return torch.where(force > 0, force, torch.inf)
 
 
 def optimality_residual(
@@ -93,12 +117,10 @@ def optimality_residual(
         point, gap = simple._prox_and_gap(x - as_wide(step, x, space.rank) * direction, step, 1e-8)
         # a map computed by iterations may be off by sqrt(2 gap), which counts as residual
         result = (space.norm(x - point) + (2 * gap).sqrt()) / size
-    # below this, K x is rounding
-    floor = torch.finfo(x.real.dtype).eps ** 0.5 * size
     for (h, K), p, image_size, norm in zip(terms, duals, scale.images, scale.norms, strict=False):
-        image, norm = K._forward(x), _positive(norm)
-        dual_size = _largest(h.space.norm(p), slopes / norm)
-        step = dual_size / _largest(image_size, h.space.norm(image), norm * floor)
+        image = K._forward(x)
+        dual_size = _largest(h.space.norm(p), slopes / _positive(norm))
+        step = dual_size / _positive(_largest(image_size, h.space.norm(image)))
         moved = p - h._conj_prox(p + as_wide(step, p, h.space.rank) * image, step, 1.0)
         result = torch.maximum(result, h.space.norm(moved) / dual_size)
     return result

@@ -98,6 +98,7 @@ def solve(
         raise ArgumentError(f"solve: `tol` must be above zero; got {tol!r}.")
     if not isinstance(max_steps, int) or max_steps < 1:
         raise ArgumentError(f"solve: `max_steps` must be a whole number >= 1; got {max_steps!r}.")
+    _check_arguments(problem, algorithm, diff)
     from_numpy = problem.is_from_numpy or isinstance(x0, numpy.ndarray)
     if algorithm is None:
         algorithm, why = choose(problem)
@@ -124,12 +125,23 @@ def solve(
     return x, report
 
 
+def _check_arguments(problem: object, algorithm: object, diff: object) -> None:
+    if not isinstance(problem, Problem):
+        raise ArgumentError(f"solve: `problem` must be a Problem; got {type(problem).__name__}. Write Problem(f, g).")
+    if algorithm is not None and not isinstance(algorithm, Algorithm):
+        got = f"the class {algorithm.__name__}; write {algorithm.__name__}()" if isinstance(algorithm, type) else repr(algorithm)
+        raise ArgumentError(f"solve: `algorithm` must be an algorithm such as FISTA(); got {got}. Leave it out and it is chosen.")
+    if diff is not None and not isinstance(diff, Differentiation):
+        raise ArgumentError(f"solve: `diff` must be Unrolled(steps), Truncated(steps, last) or None; got {diff!r}.")
+
+
 def _measure(problem: Problem, algorithm: Algorithm, state: State, empty: Tensor, by_gap: bool) -> tuple[Tensor, Tensor]:
     """Return the number that `tol` is held against and the objective, (*batch,).
 
     The number is gap / |objective| where there is a finite gap, else the residual r, or r^2 empty / |objective| where that is
-    more: a proximal step would lower the objective by about r^2 empty, which must be little of what is left. Where the objective
-    is a tiny share of `empty`, that of an empty image, no gap is small against it, and the smaller of the two numbers counts.
+    more: a proximal step would lower the objective by about r^2 empty, which must be little of what is left, and of an infinite
+    one it is all. Where the objective is a tiny share of `empty`, that of an empty image, no gap is small against it, and the
+    smaller of the two numbers counts.
     """
     objective = problem.objective(state.x)
     gap = duality_gap(problem, *_precise(state.x, state.duals)) if by_gap else None
@@ -139,7 +151,10 @@ def _measure(problem: Problem, algorithm: Algorithm, state: State, empty: Tensor
     hopeless = ~finite | (objective.abs() < SMALL * empty)
     if bool(hopeless.any()):
         residual = algorithm.residual(problem, state)
-        residual = residual * (residual * empty / torch.maximum(size, ZERO * empty)).clamp(min=1)
+        foretold = residual**2 * empty / torch.maximum(size, ZERO * empty)
+        # outside a constraint nothing is small; more than one is never met either, and is no sign of divergence
+        foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
+        residual = torch.maximum(residual, foretold)
         relative = torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
     return relative, objective
 
@@ -242,7 +257,7 @@ def _report(
         codes=watch.codes,
         objective=objective,
         residual=watch.residual.detach(),
-        gap=gap,
+        gap=gap if gap is not None and bool(gap.isfinite().any()) else None,
         steps=watch.steps,
         tol=tol,
         seconds=seconds,

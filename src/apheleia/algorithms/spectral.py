@@ -68,9 +68,9 @@ def spectral_init(problem: Problem, x0: Tensor, simple: Functional | None, step:
     smoothness = safe_value(problem.smoothness(tuple(x0.shape[x0.ndim - space.rank :])), x0, batch)
     safe = 1 / torch.where(smoothness > 0, smoothness, 1.0)
     scale = reference(problem, x0)
-    x = x0 if simple is None else simple._prox(x0, safe)
-    value = _objective(problem, simple, x)
     first = torch.full_like(safe, step) if step is not None else safe
+    x = x0 if simple is None else simple._prox(x0, first)
+    value = _objective(problem, simple, x)
     return SpectralState(0, x, (), problem.smooth_grad(x), first, safe, value, torch.ones_like(value), scale)
 
 

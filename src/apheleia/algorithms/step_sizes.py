@@ -9,7 +9,7 @@ from apheleia.core.bound import Bound
 
 __all__ = ["REBALANCE_AT", "balanced_steps", "safe_value", "travelled"]
 
-REBALANCE_AT = (5, 10, 20, 40, 80, 160)
+REBALANCE_AT = (5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120)
 """Steps at which a primal-dual method balances its two steps anew; finitely many, so that its convergence proof holds after."""
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apheleia.algorithms.algorithm import State
+from apheleia.algorithms.optimality import slope
 from apheleia.core.report import Status
 from apheleia.core.space import Space
 from apheleia.problem import Problem
@@ -37,13 +38,11 @@ class Scales:
         The duals' scale is that of what they answer to: the gradient, K x, and the slope of h at K x / 2, off the kinks of h.
         """
         sizes, slopes = [], [problem.space.norm(problem.smooth_grad(x0))]
-        steep = 1 / torch.finfo(x0.real.dtype).eps
         for x in [x0] if hint is None else [x0, hint.to(x0)]:
             sizes.append(problem.space.norm(x))
             for h, K in problem.split_terms:
                 image = K._forward(x)
-                # the proximal map of h^* for a long step is the gradient of h, smoothed no more than rounding does
-                slopes += [h.space.norm(image), h.space.norm(h._conj_prox(0.5 * steep * image, steep, 1.0))]
+                slopes += [h.space.norm(image), h.space.norm(slope(h, image))]
         size, duals = (reduce(torch.maximum, torch.broadcast_tensors(*found)) for found in (sizes, slopes))
         return Scales(size.clamp(min=1), duals.clamp(min=1), residual.nan_to_num(1.0).clamp(min=1))
 
@@ -76,7 +75,9 @@ class Watch:
             diverged = diverged | ~torch.isfinite(dual_size) | (dual_size > GROWTH * scales.duals)
         # +inf is what an indicator says of an infeasible point and no sign of divergence; NaN is
         diverged = diverged | residual.isnan() | (residual.isfinite() & (residual > GROWTH * scales.residual))
-        converged = ~diverged & (residual <= tol)
+        # an answer that meets the tolerance is no divergence, however far from x0 it lies
+        converged = torch.isfinite(size) & (residual <= tol)
+        diverged = diverged & ~converged
         improved = residual < 0.999 * self.best
         best_look = torch.where(improved, self.looks + 1, self.best_look)
         rounding = 1e3 * torch.finfo(residual.dtype).eps

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+import apheleia
 from apheleia.cli.demo import Demo
 from apheleia.cli.list import List
 from apheleia.cli.restore import Restore
@@ -28,6 +29,9 @@ def run(arguments: Sequence[str]) -> int:
     ApheleiaError
         For bad input; the message is the sentence to print.
     """
+    if list(arguments) == ["--version"]:
+        print(f"apheleia {apheleia.__version__}")
+        return 0
     try:
         command = tyro.cli(
             Command,  # type: ignore[arg-type]

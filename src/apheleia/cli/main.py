@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,16 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # deferred so that a bare install can say which extra is missing
         from apheleia.cli.commands import run
-    except ImportError as error:
-        if isinstance(error, ApheleiaError) or error.name is None or error.name.startswith("apheleia"):
-            raise
-        print(f"apheleia: {MissingExtraError('The command line', error.name, 'app')}", file=sys.stderr)
-        return 2
-    try:
+
         return run(sys.argv[1:] if arguments is None else arguments)
     except ApheleiaError as error:
         print(f"apheleia: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        if error.name is None or error.name.startswith("apheleia"):
+            raise
+        print(f"apheleia: {MissingExtraError('The command line', error.name, 'app')}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("apheleia: interrupted; nothing was written.", file=sys.stderr)
+        print("apheleia: interrupted; what is in the output folder is whole files.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # whoever read the output has had enough; nothing more can be said there
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
+    except MemoryError:
+        print("apheleia: not enough memory for an image of this size. Restore a part of it.", file=sys.stderr)
+        return 2

@@ -121,6 +121,7 @@ class Restore:
                 mask=mask,
                 noise_std=noise,
                 weight=weight,
+                resolution=1 / measurement.full_scale if measurement.data.dtype.kind in "ui" else 0.0,
                 tol=self.tol,
                 max_steps=self.max_steps,
                 progress=tell,

@@ -189,8 +189,9 @@ class Report:
         return f"<Report {self.algorithm}: {self.status.name} after {format_values(self.steps)} steps, {self.seconds:.3g} s>"
 
     def _repr_html_(self) -> str:
+        left = "style='text-align:left'"
         cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(text[:300])}</td></tr>"
+            f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(text[:300])}</td></tr>"
             for name, text in self._rows()
         )
         return f"<table>{cells}</table>"

@@ -189,3 +189,19 @@ def batch_shape(*shapes: tuple[int, ...], who: str) -> tuple[int, ...]:
 def expand_batch(x: Tensor, batch: tuple[int, ...], rank: int) -> Tensor:
     """Return `x` with its batch axes expanded to `batch`; a view where nothing is repeated."""
     return x.expand(*batch, *x.shape[x.ndim - rank :])
+
+
+def common_space(first: Space, second: Space, who: str) -> Space:
+    """Return the space that fixes every size that either of the two fixes.
+
+    Raises
+    ------
+    ShapeError
+        If the two do not fit together.
+    """
+    alike = first.rank == second.rank and first.is_complex == second.is_complex
+    if not alike or not first.accepts(second.shape):
+        hint = "" if alike else " Give the prior its space, for instance L1(space=VECTOR)."
+        raise ShapeError(f"{who}: the spaces ({first}) and ({second}) do not fit.{hint}")
+    sizes = tuple(a if a is not None else b for a, b in zip(first.shape, second.shape, strict=True))
+    return Space(sizes, first.is_complex)

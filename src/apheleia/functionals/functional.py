@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
-from apheleia.core.space import IMAGE, Space, batch_shape, per_sample
+from apheleia.core.space import IMAGE, Space, as_wide, batch_shape, common_space, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
 
@@ -170,7 +170,7 @@ class Functional(nn.Module, ABC):
         CapabilityError
             If it is not proximable.
         """
-        self._require_prox()
+        self._require_prox(step)
         return self._prox(self.space.check(x, self.name, "x"), step)
 
     @final
@@ -180,7 +180,7 @@ class Functional(nn.Module, ABC):
 
         The bound is zero where the map is exact. `tol` is relative to the value at the point, for maps that iterate.
         """
-        self._require_prox()
+        self._require_prox(step)
         return self._prox_and_gap(self.space.check(x, self.name, "x"), step, tol)
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
@@ -190,7 +190,7 @@ class Functional(nn.Module, ABC):
     @accepts_numpy
     def conj_prox(self, u: Tensor, step: Tensor | float) -> Tensor:
         """Return the proximal map of the convex conjugate, u - step * prox(u / step, 1 / step), (*batch, *space)."""
-        self._require_prox()
+        self._require_prox(step)
         return self._conj_prox(self.space.check(u, self.name, "u"), step, 1.0)
 
     @final
@@ -253,7 +253,9 @@ class Functional(nn.Module, ABC):
             raise CapabilityError(f"{self.name}: the number depends on the image size; give shape=({self.space}).")
         return tuple(size for size in self.space.shape if size is not None)
 
-    def _require_prox(self) -> None:
+    def _require_prox(self, step: Tensor | float) -> None:
+        if not bool((torch.as_tensor(step) > 0).all()):
+            raise ArgumentError(f"{self.name}.prox: `step` must be above zero; got {step!r}.")
         if not self.is_proximable:
             other = " Its split (h, K) has one." if self.split is not None else " Use its gradient." if self.is_smooth else ""
             raise CapabilityError(f"{self.name} is not proximable.{other}")
@@ -308,7 +310,7 @@ class Scaled(Functional):
         self.is_quadratic = functional.is_quadratic
         self.is_proximable = functional.is_proximable
         self.has_exact_prox = functional.has_exact_prox
-        self.has_conjugate = functional.has_conjugate and bool((value > 0).all())
+        self.has_conjugate = functional.has_conjugate
         self.is_strongly_convex = functional.is_strongly_convex and bool((value > 0).all())
 
     @property
@@ -369,10 +371,17 @@ class Scaled(Functional):
         return self.functional._conj_prox(u, step, self._narrow(u) * weight)
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        return self._narrow(u) * self.functional._conjugate(u / self._wide(u))
+        # a weight of zero leaves the conjugate finite at zero only
+        weight = self._narrow(u)
+        positive = torch.where(weight > 0, weight, 1.0)
+        value = positive * self.functional._conjugate(u / as_wide(positive, u, self.space.rank))
+        return torch.where(weight > 0, value, torch.where(self.space.norm(u) == 0, 0.0, torch.inf))
 
     def _dual_scale(self, u: Tensor) -> Tensor:
-        return self.functional._dual_scale(u / self._wide(u))
+        weight = self._narrow(u)
+        positive = torch.where(weight > 0, weight, 1.0)
+        scale = self.functional._dual_scale(u / as_wide(positive, u, self.space.rank))
+        return torch.where(weight > 0, scale, (self.space.norm(u) == 0).to(scale.dtype))
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         return self.functional._smoothness(shape).scaled(self.weight.detach(), "times the weight")
@@ -574,19 +583,3 @@ class Composition(Functional):
 def is_within(size: Tensor, limit: float = 1.0) -> Tensor:
     """Return whether `size` is at most `limit` up to rounding in its own precision."""
     return size <= limit * (1 + 32 * torch.finfo(size.dtype).eps)
-
-
-def common_space(first: Space, second: Space, who: str) -> Space:
-    """Return the space that fixes every size that either of the two fixes.
-
-    Raises
-    ------
-    ShapeError
-        If the two do not fit together.
-    """
-    alike = first.rank == second.rank and first.is_complex == second.is_complex
-    if not alike or not first.accepts(second.shape):
-        hint = "" if alike else " Give the prior its space, for instance L1(space=VECTOR)."
-        raise ShapeError(f"{who}: the spaces ({first}) and ({second}) do not fit.{hint}")
-    sizes = tuple(a if a is not None else b for a, b in zip(first.shape, second.shape, strict=True))
-    return Space(sizes, first.is_complex)

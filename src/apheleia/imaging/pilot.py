@@ -8,22 +8,25 @@ steps, what is left at the seams is the influence of a cut `OVERLAP` pixels away
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from apheleia.algorithms import Algorithm, ChambollePock, CondatVu, State, Unrolled, choose, solve
+from apheleia.algorithms import Algorithm, ChambollePock, CondatVu, Gradient, State, choose, solve
 from apheleia.algorithms.primal_dual import PrimalDualState
-from apheleia.core.report import Report
+from apheleia.core.report import Report, Status
 from apheleia.imaging.model import ImagingModel
 from apheleia.imaging.weight import choose_crops
 from apheleia.problem import Problem
 
-__all__ = ["Schedule", "find_schedule"]
+__all__ = ["Schedule", "find_schedule", "whole_schedule"]
 
 TIGHTER = 1e-2
 """Factor on the tolerance of windows whose algorithm has no fixed step: they then agree because each is near its optimum."""
+
+NEVER = 1e-30
+"""A tolerance that only an exact answer meets, so that windows run all their steps."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +36,44 @@ class Schedule:
     Attributes
     ----------
     algorithm : Algorithm
-        With its step fixed.
-    steps : int or None
-        Exactly so many steps; None for as many as the tolerance takes.
+        With its step fixed, where windows are several.
+    why : str
+        Why this algorithm, and why so.
     tol : float
-        Relative tolerance where `steps` is None.
-    max_steps : int
-        Limit where `steps` is None.
+        Relative tolerance.
+    steps : int
+        Steps at most, or exactly so many.
+    exactly : bool
+        Whether the steps are run out, whatever the tolerance; the status then says whether it was met.
     """
 
     algorithm: Algorithm
-    steps: int | None
+    why: str
     tol: float
-    max_steps: int
+    steps: int
+    exactly: bool
 
     def run(self, problem: Problem, x0: Tensor) -> tuple[Tensor, Report]:
         """Solve one window from `x0`."""
-        if self.steps is None:
-            x, report = solve(problem, self.algorithm, x0, tol=self.tol, max_steps=self.max_steps, throw=False)
-        else:
-            with torch.no_grad():
-                x, report = solve(problem, self.algorithm, x0, diff=Unrolled(self.steps), throw=False)
-        return torch.as_tensor(x), report
+        tol = NEVER if self.exactly else self.tol
+        x, report = solve(problem, self.algorithm, x0, tol=tol, max_steps=self.steps, throw=False)
+        if self.exactly and report.status is not Status.DIVERGED:
+            met = report.residual <= self.tol
+            codes = torch.where(met, Status.CONVERGED.severity, Status.MAX_STEPS.severity)
+            report = replace(report, codes=codes, tol=self.tol)
+        return torch.as_tensor(x), replace(report, why=self.why)
+
+
+def whole_schedule(problem: Problem, tol: float, max_steps: int) -> Schedule:
+    """Return the schedule of an image that is solved whole: the algorithm that its structure asks for, to the tolerance."""
+    algorithm, why = choose(problem)
+    return Schedule(algorithm, why, tol, max_steps, exactly=False)
 
 
 def find_schedule(
     model: ImagingModel, y: Tensor, mask: Tensor | None, noise_std: float, weight: float, tol: float, max_steps: int
 ) -> Schedule:
-    """Solve a few crops as one batch and return the schedule that brings all of them to the tolerance.
+    """Solve a few crops as one batch and return the schedule that brings all of them well below the tolerance.
 
     Parameters
     ----------
@@ -81,16 +94,22 @@ def find_schedule(
     crops = torch.stack([y[..., rows, columns] for rows, columns in windows])
     masks = None if mask is None else torch.stack([mask[..., rows, columns] for rows, columns in windows])
     problem = model.problem(crops, masks, noise_std, weight)
-    algorithm, _ = choose(problem)
-    if not isinstance(algorithm, CondatVu | ChambollePock):
-        return Schedule(algorithm, None, TIGHTER * tol, max_steps)
+    algorithm, why = choose(problem)
+    start = model.start(crops)
+    if isinstance(algorithm, Gradient):
+        smoothness = problem.smoothness(tuple(start.shape[-3:])).value
+        algorithm = Gradient(step=1.9 / float(smoothness.max()))
+    elif not isinstance(algorithm, CondatVu | ChambollePock):
+        return Schedule(algorithm, f"{why}; windows go to a hundredth of the tolerance", TIGHTER * tol, max_steps, False)
     taus: list[Tensor] = []
 
     def watch(state: State, residual: Tensor) -> None:
         if isinstance(state, PrimalDualState):
             taus[:] = [state.step]
 
-    _, report = solve(problem, algorithm, model.start(crops), tol=tol, max_steps=max_steps, throw=False, callbacks=[watch])
-    # a tenth more than the slowest crop, for windows that are a little harder
-    steps = math.ceil(1.1 * int(report.steps.max()))
-    return Schedule(type(algorithm)(step=float(taus[0].median())), min(steps, max_steps), tol, max_steps)
+    # half the tolerance, and a tenth more steps, for windows that are harder than these crops
+    _, report = solve(problem, algorithm, start, tol=0.5 * tol, max_steps=max_steps, throw=False, callbacks=[watch])
+    steps = min(math.ceil(1.1 * int(report.steps.max())), max_steps)
+    if taus:
+        algorithm = type(algorithm)(step=float(taus[0].median()))
+    return Schedule(algorithm, f"{why}; one step size and {steps} steps in all windows", tol, steps, exactly=True)

@@ -10,12 +10,11 @@ import numpy
 import torch
 from torch import Tensor
 
-from apheleia.algorithms import choose
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.report import Report
 from apheleia.imaging.model import ImagingModel
 from apheleia.imaging.noise import estimate_noise_std
-from apheleia.imaging.pilot import Schedule, find_schedule
+from apheleia.imaging.pilot import find_schedule, whole_schedule
 from apheleia.imaging.tiles import plan_tiles
 from apheleia.imaging.weight import discrepancy_weight
 
@@ -26,6 +25,9 @@ Progress = Callable[[str, float], None]
 
 TILE = 512
 """Kept pixels a side of a tile of the answer."""
+
+_FAINTEST = 1e-6
+"""Least noise ever estimated, as a share of the largest value: below it, single precision is noise itself."""
 
 OVERLAP = 32
 """Margin of a tile beyond the reach of the blur."""
@@ -51,6 +53,8 @@ class Restoration:
         Where the two come from.
     report : Report
         The solver's report; of several tiles or pages, that of the one that fared worst.
+    measured : int
+        How many values of the input were measured: all that the mask does not exclude.
     tiles : int
         How many windows were solved.
     seconds : float
@@ -66,15 +70,14 @@ class Restoration:
     noise_how: str
     weight_how: str
     report: Report
+    measured: int
     tiles: int
     seconds: float
 
     @property
     def residual_std(self) -> float:
         """Root mean square of the residual over measured pixels, in units of full scale."""
-        squares = numpy.square(self.residual, dtype=numpy.float64)
-        known = numpy.count_nonzero(self.residual)
-        return float(numpy.sqrt(squares.sum() / max(known, 1)))
+        return float(numpy.sqrt(numpy.square(self.residual, dtype=numpy.float64).sum() / self.measured))
 
 
 def restore(
@@ -84,6 +87,7 @@ def restore(
     mask: numpy.ndarray | None = None,
     noise_std: float | None = None,
     weight: float | None = None,
+    resolution: float = 0.0,
     tol: float = 1e-3,
     max_steps: int = 2000,
     tile: int = TILE,
@@ -93,7 +97,7 @@ def restore(
 
     Parameters
     ----------
-    image : ndarray, (height, width), (height, width, 3 or 4) or (page, height, width[, channel])
+    image : ndarray, (height, width), (height, width, 1, 3 or 4) or (page, height, width[, channel])
         The observation as floats in units of full scale; pages are restored one by one under one model.
     model : ImagingModel, optional
         Blur, scale, boundary and prior; denoising by total variation by default.
@@ -103,6 +107,8 @@ def restore(
         Standard deviation of the noise in units of full scale; estimated from the finest details by default.
     weight : float, optional
         Weight of the prior in the printed model; by the discrepancy principle by default.
+    resolution : float, default 0
+        One unit of the file's numbers in units of full scale, 1/255 for bytes: less noise than its rounding is never estimated.
     tol : float, default 1e-3
         Relative tolerance of the solver.
     max_steps : int, default 2000
@@ -141,7 +147,7 @@ def restore(
     if weight is not None and not weight >= 0:
         raise ArgumentError(f"restore: `weight` must be at least zero; got {weight}. Leave it out: auto.")
     middle = pages[len(pages) // 2]
-    std, noise_how = (noise_std, "given") if noise_std is not None else _estimated(middle, known, tell)
+    std, noise_how = (noise_std, "given") if noise_std is not None else _estimated(middle, known, resolution, tell)
     tell("choosing the weight", 0.02)
     chosen, weight_how = (weight, "given") if weight is not None else discrepancy_weight(model, middle, known, std)
     answer, residual, worst, count = _solved(model, pages, known, std, chosen, tol, max_steps, tile, tell)
@@ -155,19 +161,22 @@ def restore(
         noise_how=noise_how,
         weight_how=weight_how,
         report=worst,
+        measured=image.size if mask is None else image.size // mask.size * int(numpy.count_nonzero(mask)),
         tiles=count,
         seconds=time.perf_counter() - began,
     )
 
 
-def _estimated(y: Tensor, known: Tensor | None, tell: Progress) -> tuple[float, str]:
+def _estimated(y: Tensor, known: Tensor | None, resolution: float, tell: Progress) -> tuple[float, str]:
     tell("estimating the noise", 0.0)
+    if min(y.shape[-2:]) < 4:
+        raise ShapeError(f"restore: {y.shape[-2]} x {y.shape[-1]} pixels are too few to estimate the noise from. Give the noise.")
     std = float(estimate_noise_std(y, known))
-    # below this, what is left is the rounding of the file to bytes
-    floor = 1 / 255 / 12**0.5
+    floor = max(resolution / 12**0.5, _FAINTEST * float(y.abs().max()), torch.finfo(torch.float32).tiny)
     if std >= floor:
         return std, "estimated from the finest wavelet details (median absolute deviation)"
-    return floor, f"estimated {std:.2g} is below the rounding of 8 bits, which is taken instead"
+    what = "the rounding of the file's numbers" if resolution / 12**0.5 == floor else "a millionth of the largest value"
+    return floor, f"estimated {std:.2g} is below {what}, which is taken instead"
 
 
 def _solved(
@@ -188,7 +197,7 @@ def _solved(
     tiles = plan_tiles(height, width, part, OVERLAP + model.reach)
     if height * width <= (part + 2 * OVERLAP) ** 2:
         tiles = plan_tiles(height, width, max(height, width), 0)
-        schedule = Schedule(choose(model.problem(pages[0], known, noise_std, weight))[0], None, tol, max_steps)
+        schedule = whole_schedule(model.problem(pages[0], known, noise_std, weight), tol, max_steps)
     else:
         tell("finding the step sizes", 0.05)
         schedule = find_schedule(model, pages[len(pages) // 2], known, noise_std, weight, tol, max_steps)
@@ -231,7 +240,7 @@ def _pages(image: numpy.ndarray) -> Tensor:
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 4 or (len(shape) == 3 and shape[-1] in (3, 4))
+    return len(shape) == 4 or (len(shape) == 3 and shape[-1] in (1, 3, 4))
 
 
 def _layout(pages: numpy.ndarray, shape: tuple[int, ...]) -> numpy.ndarray:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.algorithms import solve
+from apheleia.core.report import Status
 from apheleia.imaging.model import PRIORS, ImagingModel
 
 __all__ = ["choose_crops", "discrepancy_weight"]
@@ -56,7 +57,7 @@ def discrepancy_weight(model: ImagingModel, y: Tensor, mask: Tensor | None, nois
     low, high = math.log(choice.lowest), math.log(choice.highest)
     for count in _SWEEPS:
         grid = torch.linspace(low, high, count, dtype=torch.float64)
-        ratios = _ratios(model, crops, masks, noise_std, unit * grid.exp())
+        ratios, near = _ratios(model, crops, masks, noise_std, unit * grid.exp())
         above = (ratios >= 1).nonzero().flatten()
         if len(above) == 0:
             return unit * math.exp(high), "the largest weight tried: even there the residual is below the noise"
@@ -67,14 +68,16 @@ def discrepancy_weight(model: ImagingModel, y: Tensor, mask: Tensor | None, nois
     # linear in the logarithm between the two last neighbours
     below, over = float(ratios[right - 1]), float(ratios[right])
     share = (1 - below) / max(over - below, 1e-12)
-    return unit * math.exp(low + share * (high - low)), "discrepancy principle: the residual is as large as the noise"
+    how = "discrepancy principle: the residual is as large as the noise" + ("" if near else ", approximately")
+    return unit * math.exp(low + share * (high - low)), how
 
 
-def _ratios(model: ImagingModel, crops: Tensor, masks: Tensor | None, noise_std: float, weights: Tensor) -> Tensor:
-    """Return |A x - y|^2 / (N noise_std^2) for each weight; all weights and crops are one batch."""
+def _ratios(model: ImagingModel, crops: Tensor, masks: Tensor | None, noise_std: float, weights: Tensor) -> tuple[Tensor, bool]:
+    """Return |A x - y|^2 / (N noise_std^2) for each weight, and whether all solves reached their tolerance; one batch."""
     problem = model.problem(crops, masks, noise_std, weights[:, None])
-    x, _ = solve(problem, tol=3e-3, max_steps=200, throw=False)
+    x, report = solve(problem, tol=3e-3, max_steps=200, throw=False)
     A = model.operator(tuple(crops.shape[-3:]), masks)
     residual = A(x) - (crops if masks is None else masks * crops)
     known = crops.numel() if masks is None else float((masks.expand_as(crops) != 0).sum())
-    return residual.double().square().sum((1, 2, 3, 4)) / (known * noise_std**2)
+    ratios = residual.double().square().sum((1, 2, 3, 4)) / (known * noise_std**2)
+    return ratios, report.status is Status.CONVERGED

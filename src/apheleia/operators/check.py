@@ -164,7 +164,8 @@ def check_norm(
         )
     if bound.kind == "exact" and largest < 0.95 and bound.is_positive:
         raise CheckError(
-            f"check_norm: {A.name}: no x came closer than {largest:.3g} times the norm {bound}. Call it an upper bound, not exact."
+            f"check_norm: {A.name}: no x came closer than {largest:.3g} times the norm {bound}. "
+            "Call it an upper bound, not exact."
         )
     return largest
 

@@ -72,6 +72,7 @@ class Operator(nn.Module, ABC):
     def _vjp(self, x: Tensor, w: Tensor) -> Tensor:
         return torch.func.vjp(self._forward, x)[1](w)[0]
 
+    @accepts_numpy
     def linearize(self, x: Tensor) -> LinearOperator:
         """Return the derivative J(x) as a linear operator with its exact adjoint.
 

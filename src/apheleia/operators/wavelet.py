@@ -125,7 +125,8 @@ def scaling_filter(wavelet: str) -> tuple[float, ...]:
         raise MissingExtraError(f"The wavelet {wavelet!r}", "PyWavelets", "wavelets") from None
     if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal or wavelet == "dmey":
         raise ArgumentError(
-            f"WaveletTransform: {wavelet!r} is not an orthogonal wavelet. Use haar, db2 to db38, sym2 to sym20 or coif1 to coif17."
+            f"WaveletTransform: {wavelet!r} is not an orthogonal wavelet. "
+            "Use haar, db2 to db38, sym2 to sym20 or coif1 to coif17."
         )
     return tuple(float(value) for value in pywt.Wavelet(wavelet).rec_lo)
 
