@@ -86,7 +86,8 @@ def test_a_batch_equals_one_by_one(algorithm, model, dtype):
         assert float((x[i] - own).norm()) <= rtol * float(own.norm())
         if dtype is torch.float64:
             assert report[i].status is single.status
-            assert_close(report[i].objective, single.objective, rtol=1e-9, atol=1e-12)
+            # the least objective of the flat image is zero
+            assert_close(report[i].objective, single.objective, rtol=1e-6, atol=1e-9)
             if not chaotic:
                 assert int(report[i].steps) == int(single.steps)
                 assert_close(report[i].residual, single.residual, rtol=1e-3, atol=1e-12)

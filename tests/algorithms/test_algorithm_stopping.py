@@ -201,8 +201,10 @@ def test_no_start_ruins_the_step_sizes(algorithm, problem):
         assert int(report.steps) <= 20 * plain
 
 
-@pytest.mark.parametrize("value", [0.0, 0.7, -3.0])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 5), (2, 4, 4)])
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [(0.0, (1, 1, 1)), (0.7, (1, 1, 1)), (-3.0, (1, 1, 5)), (0.7, (2, 4, 4)), pytest.param(0.0, (2, 4, 4), marks=pytest.mark.slow)],
+)
 def test_constant_and_single_pixel_images(value, shape):
     y = torch.full(shape, value, dtype=torch.float64)
     A = BLUR

@@ -2,10 +2,12 @@
 
 import numpy
 import pytest
+import torch
 
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.data import sample
 from apheleia.imaging import PRIORS, ImagingModel, gaussian_kernel, restore
+from apheleia.imaging.pilot import find_schedule
 from apheleia.metrics import psnr
 from apheleia.operators import Convolution
 
@@ -50,25 +52,33 @@ def test_pages_are_restored_as_if_alone():
         numpy.testing.assert_allclose(together.image[page], alone.image, atol=1e-5)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("prior", [name for name in PRIORS if name != "wavelet"])
+@pytest.mark.parametrize("scale", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_windows_agree_with_the_whole_to_a_fraction_of_a_grey_level(prior, scale):
-    import torch
+    whole, tiled = whole_and_tiled(prior, scale)
+    assert numpy.abs(tiled - whole).max() < 1 / 255
 
-    from apheleia.imaging.pilot import find_schedule
 
-    if prior == "wavelet":
-        pytest.skip("wavelets: measured in benchmarks/large_image.py; free pixels beyond the edges converge too slowly for 1/255")
-    big = (sample("camera")[:192, 100:292] / 255).astype(numpy.float32)
+@pytest.mark.slow
+def test_wavelet_windows_agree_on_the_mean():
+    # free pixels beyond the edges converge slowly: single pixels differ by up to 5 grey levels (benchmarks/large_image.py)
+    whole, tiled = whole_and_tiled("wavelet", 1)
+    assert numpy.abs(tiled - whole).mean() < 0.2 / 255
+
+
+def whole_and_tiled(prior, scale):
+    """Return the answers of one schedule in one window and in several."""
+    side = {1: 192, 2: 112}[scale]
+    big = (sample("camera")[:side, 100 : 100 + side] / 255).astype(numpy.float32)
     y = noisy(Convolution(gaussian_kernel(1.2))(big[None])[0], 0.03)
     model = ImagingModel(kernel=gaussian_kernel(1.2), prior=prior, bounds=(0, 1), scale=scale)
     weight = {"tv": 10.0, "smoothed-tv": 10.0, "wavelet": 10.0, "quadratic": 100.0}[prior]
-    tiled = restore(y, model, noise_std=0.03, weight=weight, tile=64 * scale)
-    assert tiled.tiles == 9
+    tiled = restore(y, model, noise_std=0.03, weight=weight, tile=64)
+    assert tiled.tiles == {1: 9, 2: 16}[scale]
     first = torch.from_numpy(y)[None]
     schedule = find_schedule(model, first, None, 0.03, weight, 1e-3, 2000)
     whole, _ = schedule.run(model.problem(first, None, 0.03, weight), model.start(first))
-    assert numpy.abs(tiled.image - whole[0, : 192 * scale, : 192 * scale].numpy()).max() < 1 / 255
+    return whole[0, : side * scale, : side * scale].numpy(), tiled.image
 
 
 def test_missing_pixels_are_filled_in():

@@ -135,28 +135,41 @@ def _check_arguments(problem: object, algorithm: object, diff: object) -> None:
         raise ArgumentError(f"solve: `diff` must be Unrolled(steps), Truncated(steps, last) or None; got {diff!r}.")
 
 
-def _measure(problem: Problem, algorithm: Algorithm, state: State, empty: Tensor, by_gap: bool) -> tuple[Tensor, Tensor]:
-    """Return the number that `tol` is held against and the objective, (*batch,).
+def _measure(problem: Problem, algorithm: Algorithm, state: State, tol: float, empty: Tensor, by_gap: bool) -> Tensor:
+    """Return the number that `tol` is held against, (*batch,): gap / |objective| where there is a finite gap, else the residual.
 
-    The number is gap / |objective| where there is a finite gap, else the residual r, or r^2 empty / |objective| where that is
-    more: a proximal step would lower the objective by about r^2 empty, which must be little of what is left, and of an infinite
-    one it is all. Where the objective is a tiny share of `empty`, that of an empty image, no gap is small against it, and the
-    smaller of the two numbers counts.
+    Where the objective is a tiny share of `empty`, that of an empty image, no gap is small against it, and the smaller of the
+    two counts.
     """
-    objective = problem.objective(state.x)
     gap = duality_gap(problem, *_precise(state.x, state.duals)) if by_gap else None
-    size = torch.where(objective != 0, objective.abs(), 1.0)
-    relative = torch.full_like(size, torch.inf) if gap is None else gap.to(size.dtype) / size
+    if gap is None:
+        return _residual(problem, algorithm, state, tol, empty)
+    objective = problem.objective(state.x).abs()
+    relative = gap.to(objective.dtype) / torch.where(objective > 0, objective, 1.0)
     finite = relative.isfinite()
-    hopeless = ~finite | (objective.abs() < SMALL * empty)
-    if bool(hopeless.any()):
-        residual = algorithm.residual(problem, state)
-        foretold = residual**2 * empty / torch.maximum(size, ZERO * empty)
-        # outside a constraint nothing is small; more than one is never met either, and is no sign of divergence
-        foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
-        residual = torch.maximum(residual, foretold)
-        relative = torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
-    return relative, objective
+    hopeless = ~finite | (objective < SMALL * empty)
+    if not bool(hopeless.any()):
+        return relative
+    residual = _residual(problem, algorithm, state, tol, empty)
+    return torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
+
+
+def _residual(problem: Problem, algorithm: Algorithm, state: State, tol: float, empty: Tensor) -> Tensor:
+    """Return the residual r, or where it is within `tol` the larger of r and r^2 empty / |objective|, (*batch,).
+
+    A proximal step would lower the objective by about r^2 empty, which must be little of what is left; of an infinite one,
+    outside a constraint, it is all.
+    """
+    residual = algorithm.residual(problem, state)
+    near = residual <= tol
+    if not bool(near.any()):
+        return residual
+    objective = problem.objective(state.x).abs()
+    size = torch.maximum(objective, ZERO * empty)
+    foretold = residual**2 * empty / torch.where(size > 0, size, 1.0)
+    # more than one is never met, and is no sign of divergence
+    foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
+    return torch.where(near, torch.maximum(residual, foretold), residual)
 
 
 def _empty(problem: Problem, x0: Tensor) -> Tensor:
@@ -185,19 +198,19 @@ def _run(
     callbacks: Sequence[Callback],
 ) -> tuple[State, Watch, History]:
     by_gap, empty = has_gap(problem) and problem.is_convex, _empty(problem, state.x)
-    residual, objective = _measure(problem, algorithm, state, empty, by_gap)
+    residual = _measure(problem, algorithm, state, tol, empty, by_gap)
     # a gap may be large for harmless reasons, such as a wide box: it is no sign of divergence
     scales = Scales.at(problem, *begin, torch.full_like(residual, torch.inf) if by_gap else residual)
     watch = Watch.begin(residual)
-    record = [(0, objective, residual)]
+    record = [(0, problem.objective(state.x), residual)]
     while state.k < max_steps and bool(watch.active.any()):
         state = merge(watch.active, algorithm.step(problem, state), state)
         if state.k % LOOK_EVERY == 0 or state.k in LOOK_EARLY or state.k == max_steps:
-            residual, objective = _measure(problem, algorithm, state, empty, by_gap)
+            residual = _measure(problem, algorithm, state, tol, empty, by_gap)
             watch = watch.look(state, residual, tol, scales, problem.space)
-            # some thirty points make a curve
+            # some thirty points make a curve; the objective costs an application of A
             if state.k >= 1.2 * record[-1][0] or not bool(watch.active.any()):
-                record.append((state.k, objective, watch.residual))
+                record.append((state.k, problem.objective(state.x), watch.residual))
         for callback in callbacks:
             callback(state, watch.residual)
     return state, watch, _history(record)
