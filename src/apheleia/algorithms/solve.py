@@ -138,8 +138,8 @@ def _check_arguments(problem: object, algorithm: object, diff: object) -> None:
 def _measure(problem: Problem, algorithm: Algorithm, state: State, tol: float, empty: Tensor, by_gap: bool) -> Tensor:
     """Return the number that `tol` is held against, (*batch,): gap / |objective| where there is a finite gap, else the residual.
 
-    Where the objective is a tiny share of `empty`, that of an empty image, no gap is small against it, and the smaller of the
-    two counts.
+    Where the objective is a small share of `empty`, that of an empty image, no gap is small against it, or rounding keeps it from
+    being so, and the smaller of the two counts.
     """
     gap = duality_gap(problem, *_precise(state.x, state.duals)) if by_gap else None
     if gap is None:
@@ -147,7 +147,7 @@ def _measure(problem: Problem, algorithm: Algorithm, state: State, tol: float, e
     objective = problem.objective(state.x).abs()
     relative = gap.to(objective.dtype) / torch.where(objective > 0, objective, 1.0)
     finite = relative.isfinite()
-    hopeless = ~finite | (objective < SMALL * empty)
+    hopeless = ~finite | (objective < max(SMALL, 16 * torch.finfo(objective.dtype).eps / tol) * empty)
     if not bool(hopeless.any()):
         return relative
     residual = _residual(problem, algorithm, state, tol, empty)
