@@ -210,6 +210,8 @@ def test_fista_keeps_its_rate_at_every_step(seed, share):
     rate = next(c for c in algorithm.certify(problem, state) if c.claim == "rate")
     assert rate.status == "proved"
     constant, distance, since = float(rate.value.value), float((x0 - best).norm()), 0
+    # Beck and Teboulle 2009, theorem 4.4, is 2 L |x0 - x*|^2 / (j + 1)^2 for a step of 1 / L, and 2 / step for a shorter one
+    assert constant == pytest.approx(2 * smoothness(problem, (9,)) / share)
     for _ in range(150):
         restarted = float(state.t) == 1.0
         state = algorithm.step(problem, state)

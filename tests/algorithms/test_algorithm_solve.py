@@ -115,6 +115,30 @@ def test_the_numbers_of_the_report_are_those_of_the_returned_point(algorithm, pr
         assert_close(report.residual, expected, rtol=1e-4, atol=1e-12)
 
 
+def test_the_residual_of_a_smooth_problem_is_its_gradient_over_that_of_an_empty_image():
+    problem = PROBLEMS["tikhonov"].make(torch.float64)
+    x, report = ap.solve(problem, ap.Gradient(), max_steps=3, throw=False)
+    expected = problem.smooth_grad(x).norm() / problem.smooth_grad(0 * x).norm()
+    assert_close(report.residual, expected, rtol=1e-9, atol=0)
+
+
+def test_the_residual_of_a_saddle_point_problem_is_the_larger_relative_movement():
+    """By hand, for denoising: one step of natural length in the image, and one in the dual."""
+    problem = ap.Problem(ap.LeastSquares(Identity(), NOISY), 0.1 * ap.TotalVariation())
+    D = ap.operators.FiniteDifferences()
+    x, p = NOISY + 0.1, 0.05 * D(NOISY.flip(-1))
+    pull = D.adjoint(p)
+    slopes = max(float(NOISY.norm()), 0.1 * 8, float(pull.norm()))
+    primal = float((x - NOISY + pull).norm()) / slopes
+    size = max(float(p.norm()), slopes / float(D.norm(IMAGE).value))
+    ahead = p + size / float(D(NOISY).norm()) * D(x)
+    projected = ahead / (ahead.norm(dim=0) / 0.1).clamp(min=1)
+    dual = float((p - projected).norm()) / size
+    measured = float(optimality_residual(problem, x, (p,), reference(problem, NOISY)))
+    assert measured == pytest.approx(max(primal, dual), rel=1e-9)
+    assert dual != pytest.approx(primal, rel=1e-2)
+
+
 @given(seed=st.integers(0, 10**6), batch=st.sampled_from([(), (1,), (4,)]), side=st.integers(1, 9))
 def test_any_shape(seed, batch, side):
     y = torch.rand(*batch, 2, side, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
