@@ -61,7 +61,7 @@ def test_windows_agree_with_the_whole_to_a_fraction_of_a_grey_level(prior, scale
 
 @pytest.mark.slow
 def test_wavelet_windows_agree_on_the_mean():
-    # free pixels beyond the edges converge slowly: single pixels differ by up to 5 grey levels (benchmarks/large_image.py)
+    # free pixels beyond the edges converge slowly: single pixels differ by more than a grey level
     whole, tiled = whole_and_tiled("wavelet", 1)
     assert numpy.abs(tiled - whole).mean() < 0.2 / 255
 

@@ -158,7 +158,7 @@ def _rebalanced(problem: Problem, state: PrimalDualState) -> PrimalDualState:
     squares = [len(norms) * (n * h.space.norm(p)) ** 2 for (h, _), p, n in terms]
     square = reduce(torch.add, squares)
     moved = (primal > 0) & (square > 0) & primal.isfinite() & square.isfinite()
-    # half the ratio: the returned objective depends on the duals' accuracy first (measured on deblurring and denoising)
+    # half the ratio: the returned objective depends on the duals' accuracy first (measured on deblurring)
     weight = 0.5 * torch.where(moved, primal, 1.0) / torch.where(moved, square, 1.0).sqrt()
     tau, sigma = balanced_steps(weight, state.smoothness)
     steps = _spread(sigma, norms)
