@@ -302,20 +302,22 @@ def test_the_distance_certificate_of_smooth_problems(seed, scale):
     problem = ap.Problem(ap.LeastSquares(Matrix(M_TALL), Y_TALL), ridge)
     exact, _ = ap.solve(problem, tol=1e-13)
     x = exact + scale * randn(12, seed=seed)
-    distance = next(c for c in certify_point(problem, x, (), None) if c.claim == "distance")
+    distance = next(c for c in certify_point(problem, x, None, problem.strong_convexity(tuple(x.shape))) if c.claim == "distance")
     assert distance.status == "proved"
     assert float(distance.value.value) >= float((x - exact).norm()) * (1 - 1e-9) - 1e-13
 
 
 def test_uniqueness_needs_strong_convexity():
     unique = ap.Problem(ap.LeastSquares(Matrix(M_TALL), Y_TALL))
-    assert certify_uniqueness(unique, (12,)).status == "proved"
-    modulus = float(certify_uniqueness(unique, (12,)).value.value)
+    assert certify_uniqueness(unique, unique.strong_convexity((12,))).status == "proved"
+    modulus = float(certify_uniqueness(unique, unique.strong_convexity((12,))).value.value)
     assert modulus <= float(torch.linalg.eigvalsh(M_TALL.T @ M_TALL)[0]) * (1 + 1e-9)
     for case in ("lasso", "tv_deblurring_box", "huber_smoothed", "wavelet_inpainting", "poisson_tv"):
-        assert certify_uniqueness(PROBLEMS[case].make(torch.float64), PROBLEMS[case].shape).status == "none"
+        problem = PROBLEMS[case].make(torch.float64)
+        assert certify_uniqueness(problem, problem.strong_convexity(PROBLEMS[case].shape)).status == "none"
     # a mask that hides a pixel, with total variation: unique in fact perhaps, but nothing proves it
-    assert certify_uniqueness(ap.Problem(ap.LeastSquares(CIRCULAR, WRAPPED)), IMAGE).status == "proved"
+    wrapped = ap.Problem(ap.LeastSquares(CIRCULAR, WRAPPED))
+    assert certify_uniqueness(wrapped, wrapped.strong_convexity(IMAGE)).status == "proved"
 
 
 def test_strong_convexity_adds_up_and_weights_count():

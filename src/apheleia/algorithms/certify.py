@@ -87,26 +87,23 @@ def duality_gap(problem: Problem, x: Tensor, duals: tuple[Tensor, ...]) -> Tenso
     return torch.where(scale > 0, total, torch.inf)
 
 
-def certify_uniqueness(problem: Problem, shape: tuple[int, ...]) -> Certificate:
+def certify_uniqueness(problem: Problem, modulus: Bound) -> Certificate:
     """Return whether the minimiser is unique, from the modulus of strong convexity."""
     if not problem.is_convex:
         return Certificate("uniqueness", "none", None, "the objective is not convex")
-    modulus = problem.strong_convexity(shape)
     if modulus.is_positive and modulus.is_lower:
         return Certificate("uniqueness", "proved", modulus, "the objective is strongly convex with this modulus")
     return Certificate("uniqueness", "none", None, "the objective is convex and no part of it is known to be strongly convex")
 
 
-def certify_point(problem: Problem, x: Tensor, duals: tuple[Tensor, ...], gap: Tensor | None) -> tuple[Certificate, ...]:
+def certify_point(problem: Problem, x: Tensor, gap: Tensor | None, modulus: Bound) -> tuple[Certificate, ...]:
     """Return the certificates of a returned point: objective gap and distance to the minimiser.
 
     The problem is evaluated in the precision of `x`; pass float64 for numbers free of rounding.
     """
-    shape = tuple(x.shape[x.ndim - problem.space.rank :])
     if not problem.is_convex:
         why = "the objective is not convex: a stationary point is all that can be aimed at"
         return (Certificate("objective_gap", "none", None, why), Certificate("distance", "none", None, why))
-    modulus = problem.strong_convexity(shape)
     certificates = [_gap_certificate(problem, gap)]
     strong = modulus.is_positive and modulus.is_lower
     finite = gap is not None and bool(gap.isfinite().all())

@@ -45,13 +45,14 @@ def reference(problem: Problem, x0: Tensor) -> Reference:
     shape = tuple(x0.shape[x0.ndim - space.rank :])
     hint = problem.f.start()
     point = x0 if hint is None else hint.to(x0)
-    still, own = (space.norm(problem.smooth_grad(x)) for x in (torch.zeros_like(x0), x0))
+    still = space.norm(problem.smooth_grad(torch.zeros_like(x0)))
     size = space.norm(point).expand(batch)
     size = torch.where(size > 0, size, space.norm(x0))
     norms = tuple(safe_value(K.norm(shape), x0, batch) for _, K in problem.split_terms)
     images = [K.codomain.norm(K._forward(point)) for _, K in problem.split_terms]
     images = tuple(_largest(image.expand(batch), 1e-3 * n * size) for image, n in zip(images, norms, strict=True))
     if not bool((still > 0).all()):
+        own = space.norm(problem.smooth_grad(x0))
         forces = [_force(h, K, x0, point).expand(batch) for h, K in problem.split_terms]
         least = torch.stack([*forces, torch.full_like(own, torch.inf)]).amin(0)
         still = torch.where(still > 0, still, torch.where(least.isfinite(), least, own))

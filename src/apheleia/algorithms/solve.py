@@ -15,6 +15,7 @@ from apheleia.algorithms.algorithm import Algorithm, State, merge
 from apheleia.algorithms.certify import certify_point, certify_uniqueness, duality_gap, has_gap
 from apheleia.algorithms.choose import alternatives, choose
 from apheleia.algorithms.differentiate import Differentiation
+from apheleia.algorithms.measure import Measure, in_float64
 from apheleia.algorithms.stopping import Scales, Watch
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError, NotConverged
@@ -28,13 +29,11 @@ Callback = Callable[[State, Tensor], None]
 """Called after every step with the state and the latest residual, (*batch,); it must not change either."""
 
 LOOK_EVERY = 10
-"""Steps between two looks at the residual: divergence is caught within 10 steps of showing."""
+"""Steps between two looks at the residual: divergence is caught within 10 steps of showing. Step 1 may solve it all."""
 
-SMALL, ZERO = 1e-3, 1e-8
-"""Shares of an empty image's objective below which one is too small to hold a gap against, and as good as zero."""
 
-LOOK_EARLY = (1, 2, 5)
-"""Looks before that, for problems that are solved at once."""
+CURVE = 1.5
+"""Ratio of the steps of two points of the convergence curve, whose objective costs an application of A."""
 
 
 def solve(
@@ -135,59 +134,6 @@ def _check_arguments(problem: object, algorithm: object, diff: object) -> None:
         raise ArgumentError(f"solve: `diff` must be Unrolled(steps), Truncated(steps, last) or None; got {diff!r}.")
 
 
-def _measure(problem: Problem, algorithm: Algorithm, state: State, tol: float, empty: Tensor, by_gap: bool) -> Tensor:
-    """Return the number that `tol` is held against, (*batch,): gap / |objective| where there is a finite gap, else the residual.
-
-    Where the objective is a small share of `empty`, that of an empty image, no gap is small against it, or rounding keeps it from
-    being so, and the smaller of the two counts.
-    """
-    gap = duality_gap(problem, *_precise(state.x, state.duals)) if by_gap else None
-    if gap is None:
-        return _residual(problem, algorithm, state, tol, empty)
-    objective = problem.objective(state.x).abs()
-    relative = gap.to(objective.dtype) / torch.where(objective > 0, objective, 1.0)
-    finite = relative.isfinite()
-    hopeless = ~finite | (objective < max(SMALL, 16 * torch.finfo(objective.dtype).eps / tol) * empty)
-    if not bool(hopeless.any()):
-        return relative
-    residual = _residual(problem, algorithm, state, tol, empty)
-    return torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
-
-
-def _residual(problem: Problem, algorithm: Algorithm, state: State, tol: float, empty: Tensor) -> Tensor:
-    """Return the residual r, or where it is within `tol` the larger of r and r^2 empty / |objective|, (*batch,).
-
-    A proximal step would lower the objective by about r^2 empty, which must be little of what is left; of an infinite one,
-    outside a constraint, it is all.
-    """
-    residual = algorithm.residual(problem, state)
-    near = residual <= tol
-    if not bool(near.any()):
-        return residual
-    objective = problem.objective(state.x).abs()
-    size = torch.maximum(objective, ZERO * empty)
-    foretold = residual**2 * empty / torch.where(size > 0, size, 1.0)
-    # more than one is never met, and is no sign of divergence
-    foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
-    return torch.where(near, torch.maximum(residual, foretold), residual)
-
-
-def _empty(problem: Problem, x0: Tensor) -> Tensor:
-    """Return the objective of an empty image, its finite parts without the constraint on x, (*batch,)."""
-    empty = torch.zeros_like(x0)
-    values = [problem.smooth_value(empty), *(h._value(K._forward(empty)) for h, K in problem.split_terms)]
-    return torch.where(torch.stack(values).isfinite(), torch.stack(values), 0.0).sum(0)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.detach().to(torch.complex128 if x.is_complex() else torch.float64)
-
-
-def _precise(x: Tensor, duals: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return a point in float64, where the terms of a gap may cancel."""
-    return _wide(x), tuple(_wide(dual) for dual in duals)
-
-
 def _run(
     problem: Problem,
     algorithm: Algorithm,
@@ -197,19 +143,18 @@ def _run(
     max_steps: int,
     callbacks: Sequence[Callback],
 ) -> tuple[State, Watch, History]:
-    by_gap, empty = has_gap(problem) and problem.is_convex, _empty(problem, state.x)
-    residual = _measure(problem, algorithm, state, tol, empty, by_gap)
+    measure = Measure(problem, algorithm, state.x, tol)
+    residual = measure(state)
     # a gap may be large for harmless reasons, such as a wide box: it is no sign of divergence
-    scales = Scales.at(problem, *begin, torch.full_like(residual, torch.inf) if by_gap else residual)
+    scales = Scales.at(problem, *begin, torch.full_like(residual, torch.inf) if measure.by_gap else residual)
     watch = Watch.begin(residual)
     record = [(0, problem.objective(state.x), residual)]
     while state.k < max_steps and bool(watch.active.any()):
         state = merge(watch.active, algorithm.step(problem, state), state)
-        if state.k % LOOK_EVERY == 0 or state.k in LOOK_EARLY or state.k == max_steps:
-            residual = _measure(problem, algorithm, state, tol, empty, by_gap)
+        if state.k == 1 or state.k % LOOK_EVERY == 0 or state.k == max_steps:
+            residual = measure(state)
             watch = watch.look(state, residual, tol, scales, problem.space)
-            # some thirty points make a curve; the objective costs an application of A
-            if state.k >= 1.2 * record[-1][0] or not bool(watch.active.any()):
+            if state.k >= CURVE * max(record[-1][0], 2) or not bool(watch.active.any()):
                 record.append((state.k, problem.objective(state.x), watch.residual))
         for callback in callbacks:
             callback(state, watch.residual)
@@ -256,10 +201,10 @@ def _report(
     """Return the account of the run; the gap is taken anew in float64 on the problem as the user stated it."""
     with torch.no_grad():
         x, duals = state.x.detach(), tuple(dual.detach() for dual in state.duals)
-        precise, precise_duals = _precise(x, duals)
+        precise, precise_duals = in_float64(x, duals)
         gap = duality_gap(problem, precise, precise_duals) if has_gap(problem) and problem.is_convex else None
-        certificates += (certify_uniqueness(problem, tuple(x.shape[x.ndim - problem.space.rank :])),)
-        certificates += certify_point(problem, precise, precise_duals, gap)
+        modulus = problem.strong_convexity(tuple(x.shape[x.ndim - problem.space.rank :]))
+        certificates += (certify_uniqueness(problem, modulus), *certify_point(problem, precise, gap, modulus))
         objective = problem.objective(precise)
     return Report(
         algorithm=algorithm.name,

@@ -125,8 +125,9 @@ class Fidelity(Functional):
         if not isinstance(self.A, LinearOperator):
             return None
         y = expand_batch(self.y, self.batch_shape, self.A.codomain.rank)
-        x = self.A._adjoint(y)
-        image = self.A._forward(x)
+        A = self.A.prepared(self.signal_shape, y.dtype)
+        x = A._adjoint(y)
+        image = A._forward(x)
         energy = self.A.codomain.inner(image, image)
         scale = self.A.codomain.inner(image, y) / torch.where(energy > 0, energy, 1.0)
         return per_sample(scale, x, self.space.rank) * x

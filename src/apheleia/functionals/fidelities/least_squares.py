@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike, as_tensor
-from apheleia.core.space import Space, as_wide, batch_shape, per_sample
+from apheleia.core.space import Space, as_wide, batch_shape, expand_batch, per_sample
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
@@ -18,6 +18,9 @@ from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator, register
 
 __all__ = ["LeastSquares", "SquaredDistance"]
+
+_SHORTEST = 1e-25
+"""Step over noise_std^2 below which a proximal map is the identity to rounding, in single precision too."""
 
 
 @final
@@ -206,10 +209,9 @@ class _PreparedLeastSquares(Functional):
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         # (Q + s I)^{-1} (A^H y + s x) with s = noise_std^2 / step; a step of zero, from a weight of zero, leaves x
-        ratio = step * self.loss.precision(x)
-        shift = 1 / torch.where(ratio > 0, ratio, 1.0)
-        rhs = self.backprojection.to(x.dtype) + per_sample(shift, x, self.space.rank) * x
-        return torch.where(as_wide(ratio, x, self.space.rank) > 0, self.gram._shifted_solve(rhs, shift), x)
+        shift = 1 / (step * self.loss.precision(x)).clamp(min=_SHORTEST)
+        rhs = torch.addcmul(self.backprojection.to(x.dtype), as_wide(shift, x, self.space.rank), x)
+        return self.gram._shifted_solve(rhs, shift)
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return self.original._conjugate(u)
@@ -224,4 +226,7 @@ class _PreparedLeastSquares(Functional):
         return self.loss.noise_std.double() ** -2 * self.gram
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
-        return self.original.start(shape)
+        # as `Fidelity.start`, by the Gram operator: <A b, y> = |b|^2 and |A b|^2 = <b, Q b> for b = A^H y
+        b = expand_batch(self.backprojection, self.batch_shape, self.space.rank)
+        energy, square = self.space.inner(b, self.gram._forward(b)), self.space.inner(b, b)
+        return per_sample(square / torch.where(energy > 0, energy, 1.0), b, self.space.rank) * b

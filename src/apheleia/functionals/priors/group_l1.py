@@ -57,17 +57,21 @@ class GroupL1(Functional):
         """The term as a reader writes it."""
         return "|x|₂,₁"
 
-    def _sizes(self, x: Tensor) -> Tensor:
-        # squares and a sum of few slices are a hundred times faster than the general norm along a leading axis
+    def _squares(self, x: Tensor) -> Tensor:
+        # a sum of few slices is a hundred times faster than the general norm along a leading axis
         slices = x.unbind(self.axis) if not x.is_complex() else (*x.real.unbind(self.axis), *x.imag.unbind(self.axis))
         total = slices[0] * slices[0]
         for part in slices[1:]:
             total = torch.addcmul(total, part, part)
+        return total.unsqueeze(self.axis)
+
+    def _sizes(self, x: Tensor) -> Tensor:
+        total = self._squares(x)
         if torch.is_grad_enabled() and total.requires_grad:
             # a zero group has the zero subgradient, where the root alone would have none
             zero = total == 0
-            return torch.where(zero, 0.0, torch.where(zero, 1.0, total).sqrt()).unsqueeze(self.axis)
-        return total.sqrt().unsqueeze(self.axis)
+            return torch.where(zero, 0.0, torch.where(zero, 1.0, total).sqrt())
+        return total.sqrt()
 
     def _value(self, x: Tensor) -> Tensor:
         return self._sizes(x).sum(self.space.axes)
@@ -78,12 +82,10 @@ class GroupL1(Functional):
         return x * (shrunk / torch.where(size > 0, size, 1.0))
 
     def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
-        # the projection onto |u_group| <= weight
-        wide = per_sample(weight, u, self.space.rank)
-        size = self._sizes(u)
-        # a weight of zero projects onto zero: the tiny floor keeps 0/0 out
-        floor = torch.as_tensor(wide, dtype=size.dtype, device=size.device).clamp(min=torch.finfo(size.dtype).tiny)
-        return u * (wide / torch.maximum(size, floor))
+        # the projection onto |u_group| <= weight; a weight of zero projects onto zero, the tiny floor keeps 0/0 out
+        square = torch.as_tensor(per_sample(weight, u, self.space.rank), dtype=u.real.dtype, device=u.device) ** 2
+        shrink = self._squares(u).div_(square.clamp(min=torch.finfo(u.dtype).tiny)).clamp_(min=1).rsqrt_()
+        return shrink * u
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return torch.where(is_within(self._sizes(u).amax(self.space.axes)), 0.0, torch.inf).to(u.real.dtype)
