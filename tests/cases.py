@@ -35,6 +35,7 @@ from apheleia.functionals import (
 )
 from apheleia.operators import (
     Convolution,
+    CosineFilter,
     Crop,
     Decimation,
     Diagonal,
@@ -171,6 +172,11 @@ def _filter(index: object = EVERY) -> FourierFilter:
     return FourierFilter(torch.fft.rfft2(randn(3, 1, 5, 6, seed=3)[index]).abs(), Space((None, 5, 6)))  # type: ignore[index]
 
 
+def _symmetric(*kernel: int, index: object = EVERY) -> Convolution:
+    values = randn(*kernel, seed=6)[index] if len(kernel) == 4 else randn(*kernel, seed=6)  # type: ignore[index]
+    return Convolution(values + values.flip(-1) + values.flip(-2) + values.flip(-1, -2), "reflect")
+
+
 OPERATORS = [
     OperatorCase("identity", Identity, (1, 3, 4)),
     OperatorCase("identity of complex vectors", lambda: Identity(Space((None,), True)), (5,)),
@@ -197,7 +203,18 @@ OPERATORS = [
     OperatorCase("convolution a channel", partial(_convolution, "zero", 2, 3, 3), (2, 4, 5), "upper"),
     OperatorCase("convolution an image", partial(_convolution, "reflect", 3, 1, 3, 2), (2, 4, 5), "upper", batch=(3,)),
     OperatorCase("circular convolution an image", partial(_convolution, "circular", 3, 2, 3, 3), (2, 4, 5), batch=(3,)),
+    OperatorCase("symmetric convolution, reflect", lambda: _symmetric(3, 5), (2, 5, 4)),
+    OperatorCase("symmetric convolution wider than the image", lambda: _symmetric(7, 9), (1, 3, 4)),
+    OperatorCase(
+        "symmetric convolution an image", lambda index=EVERY: _symmetric(3, 2, 3, 3, index=index), (2, 4, 5), batch=(3,)
+    ),
     OperatorCase("Fourier filter an image", _filter, (2, 5, 6), batch=(3,)),
+    OperatorCase(
+        "cosine filter an image",
+        lambda index=EVERY: CosineFilter(randn(3, 1, 5, 6)[index], Space((None, 5, 6))),
+        (2, 5, 6),
+        batch=(3,),
+    ),
     OperatorCase("matrix, wide", lambda: Matrix(randn(3, 5)), (5,)),
     OperatorCase("matrix, tall", lambda: Matrix(randn(5, 3)), (3,)),
     OperatorCase("matrix, complex", lambda: Matrix(randn(4, 3, dtype=torch.complex128)), (3,)),

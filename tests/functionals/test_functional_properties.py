@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from apheleia.core import CapabilityError
 from apheleia.core.space import per_sample
 from apheleia.functionals import check_gradient, check_prox
+from apheleia.operators.transforms import transform
 
 
 def functionals_where(holds):
@@ -243,6 +244,14 @@ def test_gradient_can_be_differentiated(case: FunctionalCase):
 def test_hessian_is_the_derivative_of_the_gradient(case: FunctionalCase):
     F, x, v = case(), case.x(), case.x(seed=1)
     assert_close(F.hessian(case.shape)(v), F.grad(x + v) - F.grad(x))
+
+
+@functionals_where(lambda case: bool(case().hessian_bases))
+def test_hessian_eigenvalues(case: FunctionalCase):
+    F, x = case(), case.x()
+    for basis in F.hessian_bases:
+        change = transform(basis, tuple(case.shape[-2:]))
+        assert_close(change.synthesise(change.analyse(x) * F._hessian_eigenvalues(basis, case.shape)), F.hessian(case.shape)(x))
 
 
 @smooth

@@ -7,6 +7,7 @@ import torch
 from cases import OPERATORS, OperatorCase, as_dtype, randn
 
 from apheleia.operators import check_adjoint, check_linear, check_norm
+from apheleia.operators.transforms import transform
 
 
 def operators_where(holds):
@@ -263,6 +264,16 @@ def test_shifted_solve_of_the_prepared_gram(case: OperatorCase, shift):
     x = gram.shifted_solve(rhs, shift)
     wide = shift[(...,) + (None,) * len(case.shape)] if isinstance(shift, torch.Tensor) else shift
     torch.testing.assert_close(gram(x) + wide * x, rhs)
+
+
+@operators_where(lambda case: bool(case.make().gram_bases))
+def test_gram_eigenvalues(case: OperatorCase):
+    A, x = case.make(), case.x()
+    for basis in A.gram_bases:
+        change = transform(basis, tuple(case.shape[-2:]))
+        torch.testing.assert_close(
+            change.synthesise(change.analyse(x) * A._gram_eigenvalues(basis, case.shape)), A.gram(x), atol=1e-12, rtol=1e-9
+        )
 
 
 @operators_where(lambda case: case.make().is_orthonormal)

@@ -8,10 +8,12 @@ from apheleia.algorithms.algorithm import Algorithm
 from apheleia.algorithms.chambolle_pock import ChambollePock
 from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
+from apheleia.algorithms.diagonal_system import common_basis
 from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.proximal_gradient import ProximalGradient
+from apheleia.algorithms.quadratic_update import all_terms
 from apheleia.core.errors import CapabilityError
 from apheleia.problem import Problem
 
@@ -62,11 +64,20 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
         if problem.smooth:
             return FISTA(), "smooth plus a part with an exact proximal map"
         return ProximalGradient(), "one proximable part"
+    if _is_closed_by_a_transform(problem):
+        return ADMM(), "terms h(K x), and the quadratic part is diagonal in one basis with them"
     if ChambollePock().obstacle(problem) is None:
         own = [*problem.smooth, *([] if problem.simple is None else [problem.simple])]
         which = f"{own[0].name} has a closed-form proximal map" if own else "no part acts on x itself"
         return ChambollePock(), f"terms h(K x), and {which}"
     return CondatVu(), "terms h(K x) with a gradient or a proximal map on x"
+
+
+def _is_closed_by_a_transform(problem: Problem) -> bool:
+    """Return whether ADMM has closed-form updates that need a transform; where A is the identity, cheaper methods do as well."""
+    if ADMM().obstacle(problem) is not None or common_basis(problem, all_terms(problem)) is None:
+        return False
+    return any(len(part.hessian_bases) == 1 for part in problem.smooth)
 
 
 def alternatives(problem: Problem) -> tuple[str, ...]:

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm, State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
-from apheleia.algorithms.quadratic_update import all_terms, balanced_penalty, quadratic_obstacle, quadratic_update
+from apheleia.algorithms.quadratic_update import (
+    QuadraticSystem,
+    all_terms,
+    balanced_penalty,
+    quadratic_obstacle,
+    quadratic_system,
+    quadratic_update,
+)
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import per_sample
@@ -35,6 +42,7 @@ class _State(State):
     penalty: Tensor
     limit: Tensor
     scale: Reference
+    system: QuadraticSystem
 
 
 @final
@@ -73,13 +81,13 @@ class HalfQuadraticSplitting(Algorithm):
     def init(self, problem: Problem, x0: Tensor) -> _State:
         balanced = balanced_penalty(problem, x0, 1.0)
         duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
-        return _State(0, x0, duals, x0, 1e-3 * balanced, LIMIT * balanced, reference(problem, x0))
+        return _State(0, x0, duals, x0, 1e-3 * balanced, LIMIT * balanced, reference(problem, x0), quadratic_system(problem, x0))
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)
         images = tuple(K._forward(state.smooth) for _, K in terms)
         splits = tuple(h._prox(image, 1 / state.penalty) for (h, _), image in zip(terms, images, strict=True))
-        x = quadratic_update(problem, state.smooth, splits, state.penalty, tol=1e-6)
+        x = quadratic_update(problem, state.system, state.smooth, splits, state.penalty, tol=1e-6)
         own = len(terms) - len(problem.split_terms)
         duals = tuple(
             per_sample(state.penalty, z, h.space.rank) * (image - z)

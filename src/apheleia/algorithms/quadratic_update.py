@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 from apheleia.algorithms.conjugate_gradient import quadratic_hessian
+from apheleia.algorithms.diagonal_system import DiagonalSystem, diagonal_system
 from apheleia.algorithms.step_sizes import safe_value
 from apheleia.core.bound import Bound
-from apheleia.core.space import per_sample
+from apheleia.core.space import as_wide
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.problem import Problem, Term
 
-__all__ = ["all_terms", "balanced_penalty", "is_closed_form", "quadratic_obstacle", "quadratic_update"]
+__all__ = [
+    "QuadraticSystem",
+    "all_terms",
+    "balanced_penalty",
+    "quadratic_obstacle",
+    "quadratic_system",
+    "quadratic_update",
+]
 
 
 def all_terms(problem: Problem) -> tuple[Term, ...]:
@@ -32,9 +41,7 @@ def quadratic_obstacle(problem: Problem) -> str | None:
     return None if all_terms(problem) else "needs a proximable part or a term (h, K); this problem has none"
 
 
-def is_closed_form(problem: Problem) -> bool:
-    """Return whether the x-update needs no iterations: one quadratic with an exact proximal map, and K = identity alone."""
-    terms = all_terms(problem)
+def _is_proximal(problem: Problem, terms: tuple[Term, ...]) -> bool:
     single = len(terms) == 1 and isinstance(terms[0][1], Identity)
     return single and len(problem.smooth) == 1 and problem.smooth[0].has_exact_prox
 
@@ -48,13 +55,44 @@ def balanced_penalty(problem: Problem, x0: Tensor, share: float) -> Tensor:
     return share * torch.where(known, smoothness, 1.0) / torch.where(known, load, 1.0)
 
 
-def quadratic_update(problem: Problem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class QuadraticSystem:
+    """What stays the same in all x-updates of a run.
+
+    Attributes
+    ----------
+    force : Tensor, (*batch, *space)
+        -grad f(0), the right-hand side's own part.
+    diagonal : DiagonalSystem or None
+        The closed form of the linear system, where it has one.
+    is_closed : bool
+        Whether the x-update needs no iterations: that closed form, or one exact proximal map.
+    """
+
+    force: Tensor
+    diagonal: DiagonalSystem | None
+    is_closed: bool
+
+
+def quadratic_system(problem: Problem, x0: Tensor) -> QuadraticSystem:
+    """Return the system of the x-updates for images like `x0`."""
+    terms = all_terms(problem)
+    proximal = _is_proximal(problem, terms)
+    diagonal = None if proximal else diagonal_system(problem, terms, x0)
+    return QuadraticSystem(-problem.smooth_grad(torch.zeros_like(x0)), diagonal, proximal or diagonal is not None)
+
+
+def quadratic_update(
+    problem: Problem, system: QuadraticSystem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float
+) -> Tensor:
     """Return argmin_x f(x) + weight/2 sum_i |K_i x - target_i|^2, from the start `x`, to a relative tolerance.
 
     Parameters
     ----------
     problem : Problem
         With quadratic f.
+    system : QuadraticSystem
+        What `quadratic_system` found.
     x : Tensor, (*batch, *space)
         Warm start.
     targets : tuple of Tensor
@@ -65,17 +103,19 @@ def quadratic_update(problem: Problem, x: Tensor, targets: tuple[Tensor, ...], w
         Relative tolerance of the conjugate gradients at most, where there is no closed form.
     """
     terms, rank = all_terms(problem), problem.space.rank
-    if is_closed_form(problem):
+    if _is_proximal(problem, terms):
         return problem.smooth[0]._prox(targets[0], 1 / weight)
-    wide = per_sample(weight, x, rank)
-    pulled = wide * reduce(torch.add, [K._adjoint(target) for (_, K), target in zip(terms, targets, strict=True)])
+    wide = as_wide(weight, x, rank)
+    pulls = [K._adjoint(target) for (_, K), target in zip(terms, targets, strict=True)]
+    rhs = torch.addcmul(system.force, wide, reduce(torch.add, pulls))
+    if system.diagonal is not None:
+        return system.diagonal.solve(rhs, weight)
     hessian = quadratic_hessian(problem, tuple(x.shape[x.ndim - rank :])) if problem.smooth else None
 
     def apply(v: Tensor) -> Tensor:
         curved = wide * reduce(torch.add, [K.gram._forward(v) for _, K in terms])
         return curved if hessian is None else curved + hessian._forward(v)
 
-    rhs = pulled if hessian is None else pulled - problem.smooth_grad(torch.zeros_like(x))
     with torch.no_grad():
         # never less exact than a tenth of what the warm start is off, so that the linear systems do not hold the method up
         size = problem.space.norm(rhs)

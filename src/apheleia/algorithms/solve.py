@@ -35,6 +35,9 @@ LOOK_EVERY = 10
 CURVE = 1.5
 """Ratio of the steps of two points of the convergence curve, whose objective costs an application of A."""
 
+SPARSE, NEVER = 4, -1.0
+"""Ratio of the steps of two looks at a run that stops at its last step only, and the tolerance that none meets before."""
+
 
 def solve(
     problem: Problem,
@@ -43,6 +46,7 @@ def solve(
     *,
     tol: float = 1e-4,
     max_steps: int = 10_000,
+    early_stopping: bool = True,
     diff: Differentiation | None = None,
     callbacks: Sequence[Callback] = (),
     throw: bool = True,
@@ -62,6 +66,9 @@ def solve(
         residual over its scale and on the decrease of the objective that the residual foretells.
     max_steps : int, default 10000
         Steps at most.
+    early_stopping : bool, default True
+        Whether an image stops where it meets the tolerance. Without, all run `max_steps`, the status says whether the tolerance
+        is met at the end, and there are few looks on the way: one iteration for all parts of something larger, in bounded time.
     diff : Unrolled or Truncated, optional
         How to differentiate the answer with respect to parameters. Without one, steps run without gradients.
     callbacks : sequence of callable
@@ -113,7 +120,7 @@ def solve(
             certificates = algorithm.certify(ready, state)
         if diff is None:
             hint = None if x0 is None else ready.f.start()
-            state, watch, history = _run(ready, algorithm, state, (start, hint), tol, max_steps, callbacks)
+            state, watch, history = _run(ready, algorithm, state, (start, hint), (tol, max_steps, early_stopping), callbacks)
         else:
             state, watch, history = _run_fixed(ready, algorithm, state, diff, callbacks)
     seconds = time.perf_counter() - began
@@ -139,21 +146,23 @@ def _run(
     algorithm: Algorithm,
     state: State,
     begin: tuple[Tensor, Tensor | None],
-    tol: float,
-    max_steps: int,
+    limits: tuple[float, int, bool],
     callbacks: Sequence[Callback],
 ) -> tuple[State, Watch, History]:
+    """Run until each image meets the tolerance or the steps run out; `limits` are tol, max_steps and early_stopping."""
+    tol, max_steps, early_stopping = limits
     measure = Measure(problem, algorithm, state.x, tol)
     residual = measure(state)
     # a gap may be large for harmless reasons, such as a wide box: it is no sign of divergence
     scales = Scales.at(problem, *begin, torch.full_like(residual, torch.inf) if measure.by_gap else residual)
     watch = Watch.begin(residual)
-    record = [(0, problem.objective(state.x), residual)]
+    record, seen = [(0, problem.objective(state.x), residual)], 1
     while state.k < max_steps and bool(watch.active.any()):
         state = merge(watch.active, algorithm.step(problem, state), state)
-        if state.k == 1 or state.k % LOOK_EVERY == 0 or state.k == max_steps:
-            residual = measure(state)
-            watch = watch.look(state, residual, tol, scales, problem.space)
+        last = state.k == max_steps
+        if state.k == 1 or last or (state.k % LOOK_EVERY == 0 if early_stopping else state.k >= SPARSE * seen):
+            residual, seen = measure(state), state.k
+            watch = watch.look(state, residual, tol if early_stopping or last else NEVER, scales, problem.space)
             if state.k >= CURVE * max(record[-1][0], 2) or not bool(watch.active.any()):
                 record.append((state.k, problem.objective(state.x), watch.residual))
         for callback in callbacks:

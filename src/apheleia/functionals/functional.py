@@ -16,6 +16,7 @@ from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
 from apheleia.core.space import IMAGE, Space, as_wide, batch_shape, common_space, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Composition", "Functional", "Scaled", "Sum"]
 
@@ -47,6 +48,9 @@ class Functional(nn.Module, ABC):
 
     has_exact_prox: bool = False
     """Whether its proximal map is exact up to rounding, and not the result of iterations."""
+
+    hessian_bases: tuple[Basis, ...] = ()
+    """Of a quadratic one: bases of real images in which its Hessian is diagonal."""
 
     has_conjugate: bool = False
     """Whether the value of its convex conjugate is known."""
@@ -118,6 +122,10 @@ class Functional(nn.Module, ABC):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         raise CapabilityError(f"{self.name} declares to be quadratic and does not write `_hessian`.")
+
+    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        """Return the eigenvalues of the Hessian for images of `shape`, broadcasting with the coefficients of that basis."""
+        raise CapabilityError(f"{self.name} declares a diagonal Hessian and does not write `_hessian_eigenvalues`.")
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         """Return the same functional with all that depends only on the signal's shape and precision computed once."""
@@ -311,6 +319,7 @@ class Scaled(Functional):
         self.is_proximable = functional.is_proximable
         self.has_exact_prox = functional.has_exact_prox
         self.has_conjugate = functional.has_conjugate
+        self.hessian_bases = functional.hessian_bases
         self.is_strongly_convex = functional.is_strongly_convex and bool((value > 0).all())
 
     @property
@@ -391,6 +400,10 @@ class Scaled(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.weight * self.functional._hessian(shape)
+
+    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        values = self.functional._hessian_eigenvalues(basis, shape)
+        return as_wide(self.weight, values, RANK[basis]) * values
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         """Return the same object with all that depends only on shape and precision computed once."""

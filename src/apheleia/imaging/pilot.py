@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from apheleia.algorithms import Algorithm, ChambollePock, CondatVu, Gradient, State, choose, solve
+from apheleia.algorithms import ADMM, Algorithm, ChambollePock, CondatVu, Gradient, State, choose, solve
+from apheleia.algorithms.admm import ADMMState
 from apheleia.algorithms.primal_dual import PrimalDualState
-from apheleia.core.report import Report, Status
+from apheleia.core.report import Report
 from apheleia.imaging.model import ImagingModel
 from apheleia.imaging.weight import choose_crops
 from apheleia.problem import Problem
@@ -24,9 +25,6 @@ __all__ = ["Schedule", "find_schedule", "whole_schedule"]
 
 TIGHTER = 1e-2
 """Factor on the tolerance of windows whose algorithm has no fixed step: they then agree because each is near its optimum."""
-
-NEVER = 1e-30
-"""A tolerance that only an exact answer meets, so that windows run all their steps."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,8 @@ class Schedule:
 
     def run(self, problem: Problem, x0: Tensor) -> tuple[Tensor, Report]:
         """Solve one window from `x0`."""
-        tol = NEVER if self.exactly else self.tol
-        x, report = solve(problem, self.algorithm, x0, tol=tol, max_steps=self.steps, throw=False)
-        if self.exactly and report.status is not Status.DIVERGED:
-            met = report.residual <= self.tol
-            codes = torch.where(met, Status.CONVERGED.severity, Status.MAX_STEPS.severity)
-            report = replace(report, codes=codes, tol=self.tol)
+        stopping = not self.exactly
+        x, report = solve(problem, self.algorithm, x0, tol=self.tol, max_steps=self.steps, early_stopping=stopping, throw=False)
         return torch.as_tensor(x), replace(report, why=self.why)
 
 
@@ -99,17 +93,20 @@ def find_schedule(
     if isinstance(algorithm, Gradient):
         smoothness = problem.smoothness(tuple(start.shape[-3:])).value
         algorithm = Gradient(step=1.9 / float(smoothness.max()))
-    elif not isinstance(algorithm, CondatVu | ChambollePock):
+    elif not isinstance(algorithm, ADMM | CondatVu | ChambollePock):
         return Schedule(algorithm, f"{why}; windows go to a hundredth of the tolerance", TIGHTER * tol, max_steps, False)
-    taus: list[Tensor] = []
+    balanced: list[Tensor] = []
 
     def watch(state: State, residual: Tensor) -> None:
         if isinstance(state, PrimalDualState):
-            taus[:] = [state.step]
+            balanced[:] = [state.step]
+        elif isinstance(state, ADMMState):
+            balanced[:] = [state.penalty]
 
     # half the tolerance, and a tenth more steps, for windows that are harder than these crops
     _, report = solve(problem, algorithm, start, tol=0.5 * tol, max_steps=max_steps, throw=False, callbacks=[watch])
     steps = min(math.ceil(1.1 * int(report.steps.max())), max_steps)
-    if taus:
-        algorithm = type(algorithm)(step=float(taus[0].median()))
+    if balanced:
+        size = float(balanced[0].median())
+        algorithm = ADMM(penalty=size) if isinstance(algorithm, ADMM) else type(algorithm)(step=size)
     return Schedule(algorithm, f"{why}; one step size and {steps} steps in all windows", tol, steps, exactly=True)

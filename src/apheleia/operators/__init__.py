@@ -2,9 +2,10 @@
 
 from apheleia.operators.boundary import Crop
 from apheleia.operators.check import check_adjoint, check_linear, check_norm
-from apheleia.operators.convolution import Convolution, FourierFilter
+from apheleia.operators.convolution import Convolution
 from apheleia.operators.decimation import Decimation
 from apheleia.operators.diagonal import Diagonal
+from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.finite_differences import FiniteDifferences
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
@@ -15,6 +16,7 @@ from apheleia.operators.wavelet import WaveletTransform
 
 __all__ = [
     "Convolution",
+    "CosineFilter",
     "Crop",
     "Decimation",
     "Diagonal",

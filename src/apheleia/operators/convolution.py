@@ -10,13 +10,15 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor, is_floating
-from apheleia.core.space import IMAGE, Space, per_sample
+from apheleia.core.space import IMAGE, Space
 from apheleia.operators.boundary import Boundary, extend, fold
+from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import schur_bound
 from apheleia.operators.operator import register
+from apheleia.operators.transforms import Basis
 
-__all__ = ["Convolution", "FourierFilter"]
+__all__ = ["Convolution"]
 
 
 @final
@@ -43,8 +45,9 @@ class Convolution(LinearOperator):
 
     Notes
     -----
-    Certificate: circular: norm max |transfer function|, exact. Zero: the same maximum on the extended grid, upper. Reflect
-    and replicate: sqrt(|A|_1 |A|_inf) of the absolute kernel, upper.
+    Certificate: circular, and reflect with a kernel that is symmetric in both axes: norm max |frequency response|, exact. Zero:
+    the same maximum on the extended grid, upper. Reflect otherwise, and replicate: sqrt(|A|_1 |A|_inf) of the absolute kernel,
+    upper.
     Complexity: O(N log N), two real FFTs an application.
 
     Examples
@@ -76,7 +79,10 @@ class Convolution(LinearOperator):
         super().__init__(fixed, fixed)
         register(self, "kernel", k)
         self.boundary: Boundary = boundary
-        self.has_gram_solve = boundary == "circular"
+        # of a kernel that is learned, the part that is not symmetric counts too, if only by its gradient
+        self.is_cosine = boundary == "reflect" and not k.requires_grad and _is_symmetric(k)
+        self.has_gram_solve = boundary == "circular" or self.is_cosine
+        self.gram_bases = ("fourier",) if boundary == "circular" else ("cosine",) if self.is_cosine else ()
         self.is_non_negative = not k.requires_grad and bool((k >= 0).all())
 
     def _with_channel(self) -> Tensor:
@@ -93,7 +99,12 @@ class Convolution(LinearOperator):
         kernel = self._with_channel().to(dtype)
         if self.boundary == "circular":
             return FourierFilter(_spectrum(kernel, shape[-2], shape[-1]), Space(shape))
+        if self.is_cosine:
+            return CosineFilter(_frequency_response(kernel, shape[-2], shape[-1]), Space(shape))
         return _BoundaryConvolution(kernel, self.boundary, Space(shape))
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return self.prepared(shape, torch.float64)._gram_eigenvalues(basis, shape)
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         kernel = self._with_channel().double()
@@ -104,78 +115,10 @@ class Convolution(LinearOperator):
             if self.boundary in ("circular", "zero"):
                 return Bound(total, "upper", "sum of |kernel|")
             return None
-        if self.boundary == "circular":
-            return FourierFilter(_spectrum(kernel, shape[-2], shape[-1]), Space(shape))._norm(shape)
-        return _BoundaryConvolution(kernel, self.boundary, Space(shape))._norm(shape)
+        return self.prepared(shape, torch.float64)._norm(shape)
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
-        if self.boundary != "circular":
-            return None
-        return self.prepared(shape, torch.float64)._smallest_singular_value(shape)
-
-
-@final
-class FourierFilter(LinearOperator):
-    """x -> F^{-1}(T F x): multiplication of the real two-dimensional spectrum by a transfer function T.
-
-    Parameters
-    ----------
-    transfer : Tensor, (*batch, channel or 1, height, width // 2 + 1)
-        Transfer function on the half spectrum of `torch.fft.rfft2`, of a real filter: T[-k] = conj T[k], which the first and
-        (for an even width) the last column must satisfy within themselves. This is not checked.
-    space : Space
-        Real images (channel, height, width) with height and width fixed.
-
-    Raises
-    ------
-    ShapeError
-        If the transfer function is not that of images of this size.
-
-    Notes
-    -----
-    Certificate: norm max |T|, exact; smallest singular value min |T| less its rounding, lower.
-    """
-
-    transfer: Tensor
-    has_gram_solve = True
-
-    def __init__(self, transfer: Tensor, space: Space) -> None:
-        if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None or space.is_complex:
-            raise ShapeError(f"FourierFilter: give real images with fixed height and width; got ({space}).")
-        if tuple(transfer.shape[-2:]) != (space.shape[-2], space.shape[-1] // 2 + 1):
-            raise ShapeError(f"FourierFilter: `transfer` must end in (height, width // 2 + 1); got {tuple(transfer.shape)}.")
-        super().__init__(space, space)
-        register(self, "transfer", transfer)
-        self.size = (space.shape[-2], space.shape[-1])
-        # a real transfer function T >= 0 makes the filter self-adjoint positive semi-definite
-        self.has_shifted_solve = not transfer.is_complex() and bool((transfer.detach() >= 0).all())
-
-    def _filtered(self, x: Tensor, transfer: Tensor) -> Tensor:
-        # the signal's own precision wins over that of the transfer function
-        transfer = transfer.to(x.dtype.to_complex() if transfer.is_complex() else x.dtype)
-        return torch.fft.irfft2(transfer * torch.fft.rfft2(x), s=self.size)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self._filtered(x, self.transfer)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self._filtered(y, self.transfer.conj())
-
-    def _norm(self, shape: tuple[int, ...] | None) -> Bound:
-        return Bound(self.transfer.abs().amax((-3, -2, -1)), "exact", "maximum of the transfer function")
-
-    def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
-        size = self.transfer.abs()
-        # what rounding in the FFT could have made of a zero proves nothing
-        value = (size.amin((-3, -2, -1)) - 1e-14 * size.amax((-3, -2, -1))).clamp(min=0)
-        return Bound(value, "lower", "minimum of the transfer function")
-
-    def _gram(self) -> LinearOperator:
-        return FourierFilter(self.transfer.abs() ** 2, self.domain)
-
-    def _shifted_solve(self, rhs: Tensor, shift: Tensor | float) -> Tensor:
-        inverse = 1 / (self.transfer.to(rhs.dtype) + per_sample(shift, rhs, 3))
-        return self._filtered(rhs, inverse)
+        return self.prepared(shape, torch.float64)._smallest_singular_value(shape) if self.has_gram_solve else None
 
 
 @final
@@ -233,6 +176,23 @@ def _spectrum(kernel: Tensor, height: int, width: int) -> Tensor:
     wrapped = torch.zeros(*kernel.shape[:-2], height, kw, dtype=kernel.dtype, device=device).index_add(-2, rows, kernel)
     grid = torch.zeros(*kernel.shape[:-2], height, width, dtype=kernel.dtype, device=device).index_add(-1, columns, wrapped)
     return torch.fft.rfft2(grid)
+
+
+def _is_symmetric(kernel: Tensor) -> bool:
+    """Return whether a kernel equals its mirror images along both axes, to rounding, about its centre k // 2."""
+    if kernel.shape[-2] % 2 == 0 or kernel.shape[-1] % 2 == 0:
+        return False
+    tolerance = 4 * torch.finfo(kernel.dtype).eps * kernel.abs().amax()
+    return all(bool(((kernel - kernel.flip(axis)).abs() <= tolerance).all()) for axis in (-2, -1))
+
+
+def _frequency_response(kernel: Tensor, height: int, width: int) -> Tensor:
+    """Return the eigenvalues of a symmetric kernel on the cosines of an image, (..., height, width)."""
+    rows, columns = (
+        torch.cos(torch.pi / n * torch.outer(torch.arange(n, dtype=torch.float64), torch.arange(k) - k // 2)).to(kernel)
+        for n, k in zip((height, width), kernel.shape[-2:], strict=True)
+    )
+    return rows @ kernel @ columns.mT
 
 
 def _fast_length(size: int) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.space import Space
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.transforms import Basis, cosine_layout
 
 __all__ = ["FiniteDifferences"]
 
@@ -35,6 +36,7 @@ class FiniteDifferences(LinearOperator):
 
     def __init__(self, is_complex: bool = False) -> None:
         super().__init__(Space((None, None, None), is_complex), Space((2, None, None, None), is_complex))
+        self.gram_bases = () if is_complex else ("cosine",)
 
     def _forward(self, x: Tensor) -> Tensor:
         out = x.new_zeros(*x.shape[:-3], 2, *x.shape[-3:])
@@ -62,6 +64,10 @@ class FiniteDifferences(LinearOperator):
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         return Bound(0.0, "exact", "constants have no differences")
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        rows, columns = (4 * torch.sin(0.5 * torch.pi * torch.arange(n, dtype=torch.float64) / n) ** 2 for n in shape[-2:])
+        return cosine_layout((rows[:, None] + columns)[None])
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(shape[1:])

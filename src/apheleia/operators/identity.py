@@ -10,6 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Identity"]
 
@@ -40,6 +41,7 @@ class Identity(LinearOperator):
 
     def __init__(self, space: Space = IMAGE) -> None:
         super().__init__(space, space)
+        self.gram_bases = ("fourier", "cosine") if space.rank == 3 and not space.is_complex else ()
 
     @property
     def H(self) -> LinearOperator:
@@ -60,6 +62,9 @@ class Identity(LinearOperator):
 
     def _gram(self) -> LinearOperator:
         return self
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return torch.ones((1,) * RANK[basis], dtype=torch.float64)
 
     def _shifted_solve(self, rhs: Tensor, shift: Tensor | float) -> Tensor:
         return rhs / (1 + per_sample(shift, rhs, self.domain.rank))

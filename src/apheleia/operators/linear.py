@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
-from apheleia.core.space import Space, per_sample
+from apheleia.core.space import Space, as_wide, per_sample
 from apheleia.operators.norm import power_iteration, schur_bound
 from apheleia.operators.operator import Operator, register
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["LinearOperator", "Linearization", "stack"]
 
@@ -24,8 +25,8 @@ class LinearOperator(Operator):
     """A linear map A; a subclass writes `_forward`, and the exact adjoint follows unless it brings a faster one.
 
     Hooks that a subclass may add: `_adjoint(y)`, `_norm(shape)`, `_smallest_singular_value(shape)`, `_gram()`,
-    `_shifted_solve(rhs, shift)` with `has_shifted_solve`, `_output_shape(shape)`, `_input_shape(shape)` and
-    `prepared(shape, dtype)`.
+    `_shifted_solve(rhs, shift)` with `has_shifted_solve`, `_gram_eigenvalues(basis, shape)` with `gram_bases`,
+    `_output_shape(shape)`, `_input_shape(shape)` and `prepared(shape, dtype)`.
     """
 
     is_orthonormal: bool = False
@@ -39,6 +40,13 @@ class LinearOperator(Operator):
 
     has_gram_solve: bool = False
     """Whether `prepared(...).gram` has a closed-form shifted inverse: then |A x - y|^2 has an exact proximal map."""
+
+    gram_bases: tuple[Basis, ...] = ()
+    """Bases of real images in which A^H A is diagonal, with the eigenvalues that `_gram_eigenvalues` returns."""
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        """Return the eigenvalues of A^H A for images of `shape`, broadcasting with the coefficients of that basis."""
+        raise CapabilityError(f"{self.name} declares to be diagonal and does not write `_gram_eigenvalues`.")
 
     def _adjoint(self, y: Tensor) -> Tensor:
         shape = self._input_shape(tuple(y.shape[y.ndim - self.codomain.rank :]))
@@ -339,6 +347,7 @@ class _Scaled(LinearOperator):
         self.is_non_negative = operator.is_non_negative and real and bool((self.factor >= 0).all())
         self.has_shifted_solve = operator.has_shifted_solve and real and bool((self.factor > 0).all())
         self.has_gram_solve = operator.has_gram_solve and real and bool((self.factor != 0).all())
+        self.gram_bases = operator.gram_bases
 
     @property
     def name(self) -> str:
@@ -368,6 +377,10 @@ class _Scaled(LinearOperator):
 
     def _gram(self) -> LinearOperator:
         return _Scaled(self.factor.abs() ** 2, self.operator.gram)
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        values = self.operator._gram_eigenvalues(basis, shape)
+        return as_wide(self.factor.abs() ** 2, values, RANK[basis]) * values
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.operator._output_shape(shape)

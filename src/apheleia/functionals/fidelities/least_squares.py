@@ -16,6 +16,7 @@ from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator, register
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["LeastSquares", "SquaredDistance"]
 
@@ -131,6 +132,7 @@ class LeastSquares(Fidelity):
         self.is_proximable = isinstance(A, LinearOperator) and A.has_gram_solve
         self.has_exact_prox = self.is_proximable
         if isinstance(A, LinearOperator):
+            self.hessian_bases = A.gram_bases
             self.is_strongly_convex = A.smallest_singular_value(self.signal_shape).is_positive
         # only a well-conditioned inverse makes the conjugate on x's side a number worth having
         self.has_conjugate = isinstance(A, LinearOperator) and A.is_orthonormal
@@ -153,6 +155,10 @@ class LeastSquares(Fidelity):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.squared_distance.noise_std.double() ** -2 * self._linear().gram
+
+    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        values = self._linear()._gram_eigenvalues(basis, shape)
+        return as_wide(self.squared_distance.noise_std**-2, values, RANK[basis]) * values
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         """Return the same object with all that depends only on shape and precision computed once."""
@@ -181,6 +187,7 @@ class _PreparedLeastSquares(Functional):
         self.has_exact_prox = original.has_exact_prox
         self.has_conjugate = original.has_conjugate
         self.is_strongly_convex = original.is_strongly_convex
+        self.hessian_bases = original.hessian_bases
         register(self, "backprojection", A._adjoint(original.y))
 
     @property
@@ -224,6 +231,9 @@ class _PreparedLeastSquares(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.loss.noise_std.double() ** -2 * self.gram
+
+    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return self.original._hessian_eigenvalues(basis, shape)
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
         # as `Fidelity.start`, by the Gram operator: <A b, y> = |b|^2 and |A b|^2 = <b, Q b> for b = A^H y

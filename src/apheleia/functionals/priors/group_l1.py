@@ -77,15 +77,16 @@ class GroupL1(Functional):
         return self._sizes(x).sum(self.space.axes)
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        size = self._sizes(x)
-        shrunk = (size - per_sample(step, x, self.space.rank)).clamp(min=0)
-        return x * (shrunk / torch.where(size > 0, size, 1.0))
+        return (1 - self._shrink(x, step)) * x
 
     def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
-        # the projection onto |u_group| <= weight; a weight of zero projects onto zero, the tiny floor keeps 0/0 out
-        square = torch.as_tensor(per_sample(weight, u, self.space.rank), dtype=u.real.dtype, device=u.device) ** 2
-        shrink = self._squares(u).div_(square.clamp(min=torch.finfo(u.dtype).tiny)).clamp_(min=1).rsqrt_()
-        return shrink * u
+        return self._shrink(u, weight) * u
+
+    def _shrink(self, u: Tensor, radius: Tensor | float) -> Tensor:
+        """Return min(1, radius / |u_group|), which projects onto |u_group| <= radius."""
+        square = torch.as_tensor(per_sample(radius, u, self.space.rank), dtype=u.real.dtype, device=u.device) ** 2
+        # a radius of zero projects onto zero: the tiny floor keeps 0/0 out
+        return (self._squares(u) / square.clamp(min=torch.finfo(u.dtype).tiny)).clamp_(min=1).rsqrt_()
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return torch.where(is_within(self._sizes(u).amax(self.space.axes)), 0.0, torch.inf).to(u.real.dtype)

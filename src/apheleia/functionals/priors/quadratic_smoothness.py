@@ -11,6 +11,7 @@ from apheleia.core.space import Space
 from apheleia.functionals.functional import Functional
 from apheleia.operators.finite_differences import FiniteDifferences
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.transforms import Basis
 
 __all__ = ["QuadraticSmoothness"]
 
@@ -36,6 +37,7 @@ class QuadraticSmoothness(Functional):
     def __init__(self, is_complex: bool = False) -> None:
         super().__init__(Space((None, None, None), is_complex))
         self.differences = FiniteDifferences(is_complex)
+        self.hessian_bases = self.differences.gram_bases
 
     @property
     def formula(self) -> str:
@@ -54,3 +56,6 @@ class QuadraticSmoothness(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.differences.gram
+
+    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return self.differences._gram_eigenvalues(basis, shape)
