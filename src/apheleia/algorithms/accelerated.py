@@ -60,13 +60,15 @@ def accelerated_init(problem: Problem, x0: Tensor, step: float | None) -> Accele
     return AcceleratedState(0, x0, (), x0, torch.ones_like(size), size, reference(problem, x0))
 
 
-def accelerated_step(problem: Problem, state: AcceleratedState, simple: Functional | None) -> AcceleratedState:
-    """Return the next state; the momentum restarts where the step points against it."""
+def accelerated_step(
+    problem: Problem, state: AcceleratedState, simple: Functional | None, restart: bool = True
+) -> AcceleratedState:
+    """Return the next state; the momentum restarts where the step points against it, unless it never does."""
     space = problem.space
     moved = state.ahead - per_sample(state.step, state.x, space.rank) * problem.smooth_grad(state.ahead)
     x = moved if simple is None else simple._prox(moved, state.step)
     change = x - state.x
-    against = space.inner(state.ahead - x, change) > 0
+    against = (space.inner(state.ahead - x, change) > 0) & restart
     t = torch.where(against, 1.0, 0.5 * (1 + (1 + 4 * state.t**2).sqrt()))
     momentum = torch.where(against, 0.0, (state.t - 1) / t)
     return replace(state, k=state.k + 1, x=x, ahead=x + per_sample(momentum, x, space.rank) * change, t=t)

@@ -51,8 +51,8 @@ class ADMMState(State):
 class ADMM(Algorithm):
     """x = argmin f + c/2 sum |K_i x - z_i + p_i/c|^2; z_i = prox_{h_i}(v_i); p_i = c (v_i - z_i).
 
-    c is the penalty, v_i = K_i x + p_i/c with an over-relaxed K_i x. The linear system in x has a closed form where all parts are diagonal in one basis: a symmetric blur that
-    reflects at the edge, the image gradient and a constraint on x, in the cosine basis.
+    c is the penalty, v_i = K_i x + p_i/c with an over-relaxed K_i x. The linear system in x has a closed form where all parts are
+    diagonal in one basis: a symmetric blur that reflects at the edge, the image gradient and a constraint, in the cosine basis.
 
     Parameters
     ----------

@@ -15,6 +15,9 @@ from apheleia.problem import Problem
 
 __all__ = ["certify_point", "certify_uniqueness", "duality_gap", "has_gap"]
 
+USELESS = 1e3
+"""Times the size of x beyond which a bound on the distance says nothing."""
+
 _FENCHEL = "Rockafellar 1970, doi:10.1515/9781400873173, Fenchel duality"
 
 
@@ -110,15 +113,23 @@ def certify_point(problem: Problem, x: Tensor, gap: Tensor | None, modulus: Boun
     if strong and finite and gap is not None:
         # strong convexity: mu/2 |x - x*|^2 <= objective gap
         value = Bound((2 * gap.double() / modulus.value).sqrt(), "upper", "sqrt(2 gap / modulus of strong convexity)")
-        certificates.append(Certificate("distance", "proved", value, "strong convexity and the duality gap", _FENCHEL))
+        certificates.append(_distance(value, problem.space.norm(x), "strong convexity and the duality gap", _FENCHEL))
     elif strong and problem.simple is None and not problem.split_terms:
         size = problem.space.norm(problem.smooth_grad(x)).double()
         value = Bound(size / modulus.value, "upper", "|gradient| / modulus of strong convexity")
-        certificates.append(Certificate("distance", "proved", value, "strong convexity: |x - x*| <= |gradient| / modulus"))
+        certificates.append(_distance(value, problem.space.norm(x), "strong convexity: |x - x*| <= |gradient| / modulus", ""))
     else:
         why = "no modulus of strong convexity is known" if not strong else "no finite duality gap at this point"
         certificates.append(Certificate("distance", "none", None, why))
     return tuple(certificates)
+
+
+def _distance(bound: Bound, size: Tensor, why: str, source: str) -> Certificate:
+    if bool((bound.value > USELESS * size).any()):
+        return Certificate(
+            "distance", "none", None, "strongly convex, but so weakly that the bound exceeds the image many times over"
+        )
+    return Certificate("distance", "proved", bound, why, source)
 
 
 def _gap_certificate(problem: Problem, gap: Tensor | None) -> Certificate:

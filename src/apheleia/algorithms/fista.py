@@ -25,6 +25,9 @@ class FISTA(Algorithm):
     ----------
     step : float, optional
         A step other than 1 / L; convergence is proved only up to 1 / L.
+    restart : bool, default True
+        Whether the momentum restarts where it points uphill, judged by the whole image. Without, a pixel's course depends on its
+        surroundings alone, which the windows of a large image need.
 
     Raises
     ------
@@ -40,11 +43,12 @@ class FISTA(Algorithm):
 
     requires = "smooth parts and one proximable part"
 
-    def __init__(self, step: float | None = None) -> None:
+    def __init__(self, step: float | None = None, restart: bool = True) -> None:
         super().__init__()
         if step is not None and not step > 0:
             raise ArgumentError(f"FISTA: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.fixed_step = step
+        self.restart = restart
 
     def obstacle(self, problem: Problem) -> str | None:
         """Return why this algorithm cannot solve the problem, or None where it can."""
@@ -54,7 +58,7 @@ class FISTA(Algorithm):
         return accelerated_init(problem, x0, self.fixed_step)
 
     def step(self, problem: Problem, state: AcceleratedState) -> AcceleratedState:
-        return accelerated_step(problem, state, proximal_part(problem))
+        return accelerated_step(problem, state, proximal_part(problem), self.restart)
 
     def residual(self, problem: Problem, state: AcceleratedState) -> Tensor:
         return optimality_residual(problem, state.x, (), state.scale, proximal_part(problem))

@@ -30,8 +30,9 @@ __all__ = ["PRIORS", "ImagingModel", "PriorChoice"]
 _LEVELS = 3
 """Halvings of the wavelet transform."""
 
-_MARGIN = 48
-"""Unknown pixels beyond the lower and right edges: the transform is periodic, and they keep opposite edges from meeting."""
+_MARGIN = 96
+"""Unknown pixels beyond the edges, since the transform is periodic: twice the 48 that the coarsest wavelets reach, so that
+opposite edges do not feel each other."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ class ImagingModel:
         x = y.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
         if self.prior != "wavelet":
             return x
+        # beyond each of two opposite edges, which meet in the periodic transform, the image's own reflection
         height, width = (_extended(size) - size for size in x.shape[-2:])
-        return extend(x, (0, 0), (height, width), "reflect")
+        x = extend(x, (height // 2, width // 2), (height - height // 2, width - width // 2), "reflect")
+        return x.roll((-(height // 2), -(width // 2)), (-2, -1))
 
     def formula(self, noise_std: float, weight: float, has_mask: bool) -> str:
         """Return the model as a reader writes it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from apheleia.algorithms import ADMM, Algorithm, ChambollePock, CondatVu, Gradient, State, choose, solve
+from apheleia.algorithms import ADMM, FISTA, Algorithm, ChambollePock, CondatVu, Gradient, State, choose, solve
 from apheleia.algorithms.admm import ADMMState
 from apheleia.algorithms.primal_dual import PrimalDualState
 from apheleia.core.report import Report
@@ -93,6 +93,9 @@ def find_schedule(
     if isinstance(algorithm, Gradient):
         smoothness = problem.smoothness(tuple(start.shape[-3:])).value
         algorithm = Gradient(step=1.9 / float(smoothness.max()))
+    elif isinstance(algorithm, FISTA):
+        smoothness = problem.smoothness(tuple(start.shape[-3:])).value
+        algorithm = FISTA(step=1 / float(smoothness.max()), restart=False)
     elif not isinstance(algorithm, ADMM | CondatVu | ChambollePock):
         return Schedule(algorithm, f"{why}; windows go to a hundredth of the tolerance", TIGHTER * tol, max_steps, False)
     balanced: list[Tensor] = []
