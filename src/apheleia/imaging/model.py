@@ -169,7 +169,7 @@ class ImagingModel:
 
     def legend(self, has_mask: bool) -> tuple[tuple[str, str], ...]:
         """Return each symbol of the formula with its meaning."""
-        steps = []
+        steps = ["the window that was observed"] if self.prior == "wavelet" else []
         if self.kernel is not None:
             steps.append(f"blur by a kernel of {self.kernel.shape[0]} x {self.kernel.shape[1]} pixels, {self.boundary} boundary")
         if self.scale > 1:

@@ -16,8 +16,11 @@ __all__ = ["choose_crops", "discrepancy_weight"]
 _SWEEPS = (7, 4)
 """Weights of the first and of the second sweep, which find the weight to a few per cent."""
 
+_CROP = 192
+"""Side of a crop in pixels of the image sought."""
 
-def choose_crops(height: int, width: int, size: int = 192) -> list[tuple[slice, slice]]:
+
+def choose_crops(height: int, width: int, size: int) -> list[tuple[slice, slice]]:
     """Return up to three windows along the diagonal, where the weight is sought instead of on the whole image."""
     h, w = min(size, height), min(size, width)
     if 4 * h * w >= height * width:
@@ -51,9 +54,13 @@ def discrepancy_weight(model: ImagingModel, y: Tensor, mask: Tensor | None, nois
     """
     choice = PRIORS[model.prior]
     unit = noise_std**-choice.exponent
-    windows = choose_crops(*y.shape[-2:])
-    crops = torch.stack([y[..., rows, columns] for rows, columns in windows])
-    masks = None if mask is None else torch.stack([mask[..., rows, columns] for rows, columns in windows])
+    windows = choose_crops(*y.shape[-2:], size=_CROP // model.scale)
+    # one channel speaks for all: they have one noise, one blur and one weight
+    middle = slice(len(y) // 2, len(y) // 2 + 1)
+    crops = torch.stack([y[middle, rows, columns] for rows, columns in windows])
+    masks = None
+    if mask is not None:
+        masks = torch.stack([mask.expand_as(y)[middle, rows, columns] for rows, columns in windows])
     low, high = math.log(choice.lowest), math.log(choice.highest)
     for count in _SWEEPS:
         grid = torch.linspace(low, high, count, dtype=torch.float64)
@@ -68,7 +75,8 @@ def discrepancy_weight(model: ImagingModel, y: Tensor, mask: Tensor | None, nois
     # linear in the logarithm between the two last neighbours
     below, over = float(ratios[right - 1]), float(ratios[right])
     share = (1 - below) / max(over - below, 1e-12)
-    how = "discrepancy principle: the residual is as large as the noise" + ("" if near else ", approximately")
+    how = "discrepancy principle: the residual is as large as the noise" + ("" if len(y) == 1 else " in the middle channel")
+    how += "" if near else ", approximately"
     return unit * math.exp(low + share * (high - low)), how
 
 

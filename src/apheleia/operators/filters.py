@@ -151,4 +151,4 @@ class CosineFilter(LinearOperator):
 
 def _least(size: Tensor, axes: tuple[int, ...], how: str) -> Bound:
     # what rounding could have made of a zero proves nothing
-    return Bound((size.amin(axes) - 1e-14 * size.amax(axes)).clamp(min=0), "lower", how)
+    return Bound((size.amin(axes) - 1e-12 * size.amax(axes)).clamp(min=0), "lower", how)
