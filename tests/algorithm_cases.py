@@ -188,6 +188,7 @@ Y_TALL = randn(20, seed=3)
 Y_WIDE = M_WIDE @ torch.where(randn(16, seed=4).abs() > 1, randn(16, seed=4), 0.0) + 0.05 * randn(10, seed=5)
 BLUR = Convolution(KERNEL, boundary="reflect")
 CIRCULAR = Convolution(KERNEL, boundary="circular")
+SYMMETRIC = Convolution(torch.outer(*2 * [torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)]), boundary="reflect")
 NOISE = 0.05 * randn(*IMAGE, seed=6)
 BLURRED, WRAPPED, NOISY = BLUR(scene()) + NOISE, CIRCULAR(scene()) + NOISE, scene() + NOISE
 SALTED = torch.where(randn(*IMAGE, seed=8) > 1.3, 1.0, BLUR(scene()))
@@ -264,6 +265,11 @@ _ALL = [
         "tv_deblurring",
         lambda t: ap.Problem(ap.LeastSquares(CIRCULAR, WRAPPED.to(t)), 0.02 * ap.TotalVariation()),
         lambda: [Block("squares", dense(CIRCULAR), 1, flat(WRAPPED)), _tv(0.02)],
+    ),
+    ProblemCase(
+        "tv_deblurring_symmetric",
+        lambda t: ap.Problem(ap.LeastSquares(SYMMETRIC, BLURRED.to(t), 0.5), 0.08 * ap.TotalVariation() + ap.Box(0.1, 0.7)),
+        lambda: [Block("squares", dense(SYMMETRIC), 4, flat(BLURRED)), _tv(0.08), Block("box", EYE, 1, (0.1, 0.7))],
     ),
     ProblemCase(
         "tv_deblurring_box",
@@ -346,7 +352,15 @@ class AlgorithmCase:
 _QUADRATIC = ("least_squares", "tikhonov")
 _SMOOTH = (*_QUADRATIC, "huber_smoothed")
 _PROXIMAL = ("lasso", "non_negative", "box_deblurring", "wavelet_inpainting", "simplex_projection")
-_TERMS = ("tv_denoising", "tv_deblurring", "tv_deblurring_box", "lad_tv", "poisson_tv", "several_parts")
+_TERMS = (
+    "tv_denoising",
+    "tv_deblurring",
+    "tv_deblurring_symmetric",
+    "tv_deblurring_box",
+    "lad_tv",
+    "poisson_tv",
+    "several_parts",
+)
 
 ALGORITHMS = {
     case.name: case

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from algorithm_cases import ALGORITHMS, BLUR, CIRCULAR, IMAGE, KERNEL, NOISY, PAIRS, PROBLEMS
+from algorithm_cases import ALGORITHMS, BLUR, CIRCULAR, IMAGE, KERNEL, NOISY, PAIRS, PROBLEMS, SYMMETRIC
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -209,3 +209,64 @@ def test_circular_and_closed_form_problems_need_no_gradient():
     problem = ap.Problem(ap.LeastSquares(CIRCULAR, NOISY), 0.02 * ap.TotalVariation())
     state = ap.ChambollePock().init(problem, NOISY)
     assert float(state.smoothness) == 0
+
+
+def test_without_early_stopping_all_steps_are_run_and_the_status_speaks_of_the_end():
+    looked = []
+    options = {"tol": 1e-2, "early_stopping": False, "throw": False}
+    _, report = ap.solve(TV, max_steps=200, callbacks=[lambda state, residual: looked.append(state.k)], **options)
+    assert (int(report.steps), report.status) == (200, Status.CONVERGED)
+    assert looked[-1] == 200
+    assert int(ap.solve(TV, tol=1e-2)[1].steps) < 100
+    _, short = ap.solve(TV, max_steps=2, **options)
+    assert (int(short.steps), short.status) == (2, Status.MAX_STEPS)
+    assert_close(
+        report.residual, optimality_residual(TV, report.x, report.duals, reference(TV, TV.start())), rtol=1e-6, atol=1e-12
+    )
+    # the parts of something larger run one iteration: a point does not depend on which images are beside it
+    batch = ap.Problem(ap.LeastSquares(BLUR, torch.stack([NOISY, 0 * NOISY])), 0.02 * ap.TotalVariation())
+    x, _ = ap.solve(batch, ap.ADMM(penalty=0.1), max_steps=37, **options)
+    assert_close(x[0], ap.solve(TV, ap.ADMM(penalty=0.1), max_steps=37, **options)[0])
+
+
+def test_a_run_without_early_stopping_still_stops_when_it_diverges():
+    L = float(PROBLEMS["lasso"].make(torch.float64).smoothness(PROBLEMS["lasso"].shape).value)
+    for steps in (500, 64):
+        _, report = ap.solve(
+            PROBLEMS["lasso"].make(torch.float64), ap.FISTA(step=30 / L), max_steps=steps, early_stopping=False, throw=False
+        )
+        assert report.status is Status.DIVERGED
+
+
+def test_what_is_diagonal_in_one_basis_is_solved_in_closed_form():
+    y, tv, box = BLUR(NOISY), 0.02 * ap.TotalVariation(), ap.Box(0, 1)
+    skew = Convolution(torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64), boundary="reflect")
+    for A, g, name, convergence in (
+        (SYMMETRIC, tv, "ADMM", "proved"),
+        (SYMMETRIC, tv + box, "ADMM", "proved"),
+        (skew, tv + box, "CondatVu", "proved"),
+        (CIRCULAR, tv, "ChambollePock", "proved"),
+        (Identity(), tv, "ChambollePock", "proved"),
+        (Identity(), tv + box, "CondatVu", "proved"),
+    ):
+        _, report = ap.solve(ap.Problem(ap.LeastSquares(A, y), g))
+        assert (report.algorithm, report.certificate("convergence").status) == (name, convergence)
+    # without a basis in common the linear system is solved by iterations, and the proof is gone
+    _, report = ap.solve(ap.Problem(ap.LeastSquares(skew, y), tv), ap.ADMM())
+    assert report.certificate("convergence").status == "estimated"
+
+
+def test_a_kernel_without_mean_leaves_no_closed_form():
+    edges = Convolution(torch.tensor([[-1.0, 2.0, -1.0]], dtype=torch.float64), boundary="reflect")
+    problem = ap.Problem(ap.LeastSquares(edges, edges(NOISY)), 0.02 * ap.TotalVariation())
+    _, report = ap.solve(problem, ap.ADMM(), max_steps=300, throw=False)
+    assert report.certificate("convergence").status == "estimated"
+    assert bool(report.x.isfinite().all())
+
+
+def test_fista_without_restart_reaches_the_same_minimum_and_promises_the_objective_only():
+    problem = PROBLEMS["lasso"].make(torch.float64)
+    x, report = ap.solve(problem, ap.FISTA(restart=False), tol=1e-6)
+    assert_close(x, ap.solve(problem, ap.FISTA(), tol=1e-6)[0], rtol=1e-4, atol=1e-4)
+    assert report.certificate("convergence").why.startswith("of the objective")
+    assert "after x0" in report.certificate("rate").why

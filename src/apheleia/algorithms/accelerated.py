@@ -75,9 +75,12 @@ def accelerated_step(
 
 
 def accelerated_certificates(
-    problem: Problem, state: AcceleratedState, simple: Functional | None, step: float | None
+    problem: Problem, state: AcceleratedState, simple: Functional | None, step: float | None, restart: bool = True
 ) -> tuple[Certificate, ...]:
-    """Return convergence and rate: the step at most 1 / L with a safe bound, convex parts, an exact proximal map."""
+    """Return convergence and rate: the step at most 1 / L with a safe bound, convex parts, an exact proximal map.
+
+    Of the points themselves with restart, by the argument above; of the objective without.
+    """
     smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
     steepest = smoothness.value.max().item()
     limit = 1 / steepest if steepest > 0 else float("inf")
@@ -93,8 +96,9 @@ def accelerated_certificates(
     else:
         status, why = "proved", f"step at most 1/L, L = {smoothness}"
     constant = Bound(2 / state.step, "exact" if status == "proved" else "estimate", "c = 2 / step")
-    rate = f"objective - minimum <= c |x0 - x*|^2 / (j + 1)^2 at j steps after a restart; {why}"
+    rate = f"objective - minimum <= c |x0 - x*|^2 / (j + 1)^2 at j steps after {'a restart' if restart else 'x0'}; {why}"
+    what = "convex objective" if restart else "of the objective, which is convex"
     return (
-        Certificate("convergence", status, None, f"convex objective, {why}", _SOURCE),
+        Certificate("convergence", status, None, f"{what}, {why}", _SOURCE),
         Certificate("rate", status, constant, rate, _SOURCE),
     )

@@ -125,7 +125,7 @@ def certify_point(problem: Problem, x: Tensor, gap: Tensor | None, modulus: Boun
 
 
 def _distance(bound: Bound, size: Tensor, why: str, source: str) -> Certificate:
-    if bool((bound.value > USELESS * size).any()):
+    if bool(((bound.value > USELESS * size) & (size > 0)).any()):
         return Certificate(
             "distance", "none", None, "strongly convex, but so weakly that the bound exceeds the image many times over"
         )

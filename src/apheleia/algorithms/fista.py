@@ -64,4 +64,4 @@ class FISTA(Algorithm):
         return optimality_residual(problem, state.x, (), state.scale, proximal_part(problem))
 
     def certify(self, problem: Problem, state: AcceleratedState) -> tuple[Certificate, ...]:
-        return accelerated_certificates(problem, state, proximal_part(problem), self.fixed_step)
+        return accelerated_certificates(problem, state, proximal_part(problem), self.fixed_step, self.restart)
