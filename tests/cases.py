@@ -192,6 +192,8 @@ OPERATORS = [
     OperatorCase("diagonal, complex", lambda: Diagonal(randn(1, 3, 4, dtype=torch.complex128), COMPLEX_IMAGE), (1, 3, 4)),
     OperatorCase("differences", FiniteDifferences, (2, 4, 5)),
     OperatorCase("differences of one row", FiniteDifferences, (1, 1, 4)),
+    OperatorCase("differences of one pixel", FiniteDifferences, (1, 1, 1)),
+    OperatorCase("differences of two columns, scaled", lambda: -3.0 * FiniteDifferences(), (1, 3, 2)),
     OperatorCase("differences, complex", lambda: FiniteDifferences(True), (1, 3, 4)),
     OperatorCase("convolution, circular", partial(_convolution, "circular", 3, 3), (2, 5, 4)),
     OperatorCase("convolution, zero", partial(_convolution, "zero", 3, 3), (2, 5, 4), "upper"),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from algorithm_cases import ALGORITHMS, BLUR, BLURRED, CIRCULAR, COUNTS, IMAGE, MASK, NOISY, PROBLEMS, WRAPPED
+from algorithm_cases import ALGORITHMS, BLUR, BLURRED, CIRCULAR, COUNTS, IMAGE, MASK, NOISY, PROBLEMS, SYMMETRIC, WRAPPED
 
 import apheleia as ap
 from apheleia.algorithms import choose
@@ -61,7 +61,7 @@ class Count(Functional):
         return torch.where(x**2 > 2 * step, x, 0.0)
 
 
-F, CLOSED = ap.LeastSquares(BLUR, BLURRED), ap.LeastSquares(CIRCULAR, WRAPPED)
+F, CLOSED, EVEN = ap.LeastSquares(BLUR, BLURRED), ap.LeastSquares(CIRCULAR, WRAPPED), ap.LeastSquares(SYMMETRIC, BLURRED)
 TV, ROUND = 0.05 * ap.TotalVariation(), 0.05 * ap.SmoothedVariation()
 
 
@@ -76,13 +76,15 @@ TV, ROUND = 0.05 * ap.TotalVariation(), 0.05 * ap.SmoothedVariation()
         (lambda: ap.Problem(F, ap.L1()), "FISTA", "exact proximal map"),
         (lambda: ap.Problem(F + ROUND, ap.Box()), "FISTA", "exact proximal map"),
         (lambda: ap.Problem(F, ap.L1() @ ap.operators.WaveletTransform("haar", 1)), "FISTA", "exact proximal map"),
-        (lambda: ap.Problem(CLOSED, TV), "ChambollePock", "LeastSquares has a closed-form proximal map"),
+        (lambda: ap.Problem(CLOSED, TV), "ADMM", "closed form in the fourier basis"),
+        (lambda: ap.Problem(EVEN, TV + ap.Box()), "ADMM", "closed form in the cosine basis"),
+        (lambda: ap.Problem(ap.LeastSquares(Identity(), NOISY), TV), "ChambollePock", "LeastSquares has a closed-form"),
         (lambda: ap.Problem(ap.LeastSquares(Diagonal(MASK), NOISY), TV), "ChambollePock", "closed-form"),
         (lambda: ap.Problem(ap.LeastAbsoluteDeviations(BLUR, BLURRED), TV), "ChambollePock", "no part acts on x itself"),
         (lambda: ap.Problem(ap.KullbackLeibler(BLUR, COUNTS), ap.NonNegativity()), "ChambollePock", "NonNegativity has"),
         (lambda: ap.Problem(F, TV), "CondatVu", "terms h(K x)"),
         (lambda: ap.Problem(F, TV + ap.Box()), "CondatVu", "terms h(K x)"),
-        (lambda: ap.Problem(CLOSED, TV + ap.Box()), "CondatVu", "terms h(K x)"),
+        (lambda: ap.Problem(CLOSED, TV + ap.Box()), "ADMM", "closed form in the fourier basis"),
         (lambda: ap.Problem(ap.Box(0.2, 1)), "ProximalGradient", "one proximable part"),
         (lambda: ap.Problem(F, Wells()), "Gradient", "not convex"),
         (lambda: ap.Problem(F, 0.1 * Count()), "ProximalGradient", "not convex"),

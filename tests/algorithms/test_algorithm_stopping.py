@@ -137,7 +137,7 @@ def test_float64_does_not_stagnate_where_it_still_converges():
 
 def test_the_step_limit_raises_with_point_and_report():
     problem = PROBLEMS["tv_deblurring"].make(torch.float64)
-    with pytest.raises(NotConverged, match=r"ChambollePock: MAX_STEPS, residual .* after 7 steps; convergence proved") as caught:
+    with pytest.raises(NotConverged, match=r"ADMM: MAX_STEPS, residual .* after 7 steps; convergence proved") as caught:
         ap.solve(problem, max_steps=7)
     assert caught.value.report.status is Status.MAX_STEPS
     assert int(caught.value.report.steps) == 7

@@ -276,6 +276,16 @@ def test_gram_eigenvalues(case: OperatorCase):
         )
 
 
+@operators_where(lambda case: bool(case.make().gram_majorants))
+def test_gram_majorants(case: OperatorCase):
+    A, x = case.make(), case.x()
+    for basis in A.gram_majorants:
+        change, excess = transform(basis, tuple(case.shape[-2:])), A._gram_excess(basis, x)
+        majorant = change.synthesise(change.analyse(x) * A._gram_eigenvalues(basis, case.shape))
+        torch.testing.assert_close(majorant, A.gram(x) + excess, atol=1e-12, rtol=1e-9)
+        assert (A.domain.inner(x, excess) >= 0).all()
+
+
 @operators_where(lambda case: case.make().is_orthonormal)
 def test_is_orthonormal_keeps_its_word(case: OperatorCase):
     A, x, y = case.make(), case.x(), case.y()

@@ -29,18 +29,32 @@ __all__ = ["ADMM", "ADMMState"]
 RELAXATION = 1.8
 """Over-relaxation of K x, below 2."""
 
-_SOURCE = "Eckstein and Bertsekas 1992, doi:10.1007/BF01581204; Boyd et al. 2011, doi:10.1561/2200000016"
+_SOURCE = "Eckstein and Bertsekas 1992, doi:10.1007/BF01581204; with semi-proximal terms: see arXiv:2206.03649"
 
 
 @dataclass(frozen=True, eq=False)
 class ADMMState(State):
-    """The point and its duals, the split variables z_i, all the multipliers, and the penalty.
+    """The point and its duals, the x-update's own solution, and what binds each term to it.
 
-    `duals` holds the multipliers of the terms alone; `multipliers` also that of the proximable part.
+    Attributes
+    ----------
+    solution : Tensor
+        The last solution of the linear system, (*batch, *space); x itself where no constraint acts on it.
+    moved, scaled : tuple of Tensor
+        v_i and u_i = p_i / c of all terms, the proximable part's first; the split variable is z_i = v_i - u_i.
+    penalty : Tensor
+        c, (*batch,).
+    system : QuadraticSystem
+        What stays the same in all x-updates.
+    origin : Tensor
+        x0.
+    scale : Reference
+        Sizes set by the data.
     """
 
-    splits: tuple[Tensor, ...]
-    multipliers: tuple[Tensor, ...]
+    solution: Tensor
+    moved: tuple[Tensor, ...]
+    scaled: tuple[Tensor, ...]
     penalty: Tensor
     system: QuadraticSystem
     origin: Tensor
@@ -49,10 +63,11 @@ class ADMMState(State):
 
 @final
 class ADMM(Algorithm):
-    """x = argmin f + c/2 sum |K_i x - z_i + p_i/c|^2; z_i = prox_{h_i}(v_i); p_i = c (v_i - z_i).
+    """x = argmin f + c/2 sum |K_i x - z_i + u_i|^2; v_i = K_i x + u_i; z_i = prox_{h_i/c}(v_i); u_i = v_i - z_i; duals c u_i.
 
-    c is the penalty, v_i = K_i x + p_i/c with an over-relaxed K_i x. The linear system in x has a closed form where all parts are
-    diagonal in one basis: a symmetric blur that reflects at the edge, the image gradient and a constraint, in the cosine basis.
+    c is the penalty; K_i x is over-relaxed in v_i. The linear system in x has a closed form where all parts are
+    diagonal in one basis: a symmetric blur that reflects at the edge, the image gradient and a constraint, in the cosine basis. A
+    circular blur and the gradient, which are not, get a proximal term that makes them so in the Fourier basis.
 
     Parameters
     ----------
@@ -91,32 +106,26 @@ class ADMM(Algorithm):
         penalty = balanced_penalty(problem, x0, 0.1)
         penalty = penalty if self.penalty is None else torch.full_like(penalty, self.penalty)
         own = len(terms) - len(problem.split_terms)
-        system = quadratic_system(problem, x0)
-        return ADMMState(0, x0, zeros[own:], splits, zeros, penalty, system, x0, reference(problem, x0))
+        system = quadratic_system(problem, x0, majorants=True)
+        return ADMMState(0, x0, zeros[own:], x0, splits, zeros, penalty, system, x0, reference(problem, x0))
 
     def step(self, problem: Problem, state: ADMMState) -> ADMMState:
         terms = all_terms(problem)
-        wide = tuple(as_wide(state.penalty, p, h.space.rank) for (h, _), p in zip(terms, state.multipliers, strict=True))
-        scaled = tuple(p / c for p, c in zip(state.multipliers, wide, strict=True))
-        targets = tuple(z - u for z, u in zip(state.splits, scaled, strict=True))
-        x = quadratic_update(problem, state.system, state.x, targets, state.penalty, tol=0.1 / (state.k + 1) ** 1.5)
+        # z - u
+        targets = tuple(torch.sub(v, u, alpha=2) for v, u in zip(state.moved, state.scaled, strict=True))
+        x = quadratic_update(problem, state.system, state.solution, targets, state.penalty, tol=0.1 / (state.k + 1) ** 1.5)
+        # r K x + (1 - r) z + u, with z = v - u
         moved = tuple(
-            torch.lerp(z, K._forward(x), RELAXATION) + u for (_, K), z, u in zip(terms, state.splits, scaled, strict=True)
+            torch.lerp(v, K._forward(x) + u, RELAXATION) for (_, K), v, u in zip(terms, state.moved, state.scaled, strict=True)
         )
         splits = tuple(h._prox(v, 1 / state.penalty) for (h, _), v in zip(terms, moved, strict=True))
-        multipliers = tuple(c * (v - z) for c, v, z in zip(wide, moved, splits, strict=True))
+        scaled = tuple(v - z for v, z in zip(moved, splits, strict=True))
         own = len(terms) - len(problem.split_terms)
         # the split variable of a constraint on x itself is the point that satisfies it
         point = splits[0] if own else x
-        new = replace(state, k=state.k + 1, x=point, duals=multipliers[own:], splits=splits, multipliers=multipliers)
-        if self.penalty is not None or new.k not in REBALANCE_AT:
-            return new
-        travel = _joint([h.space.norm(z - K._forward(state.origin)) for (h, K), z in zip(terms, splits, strict=True)])
-        travel = travelled(travel, _joint([*([state.scale.point] if own else []), *state.scale.images]))
-        dual = _joint([h.space.norm(p) for (h, _), p in zip(terms, multipliers, strict=True)])
-        known = (travel > 0) & (dual > 0) & travel.isfinite() & dual.isfinite()
-        balanced = torch.where(known, dual, 1.0) / torch.where(known, travel, 1.0)
-        return replace(new, penalty=torch.where(known, balanced, state.penalty))
+        duals = tuple(as_wide(state.penalty, u, h.space.rank) * u for (h, _), u in zip(terms[own:], scaled[own:], strict=True))
+        new = replace(state, k=state.k + 1, x=point, duals=duals, solution=x, moved=moved, scaled=scaled)
+        return _balanced(problem, new, splits) if self.penalty is None and new.k in REBALANCE_AT else new
 
     def residual(self, problem: Problem, state: ADMMState) -> Tensor:
         return optimality_residual(problem, state.x, state.duals, state.scale)
@@ -127,6 +136,21 @@ class ADMM(Algorithm):
             return (Certificate("convergence", "proved", None, why, _SOURCE),)
         why = "convex objective; the linear system or a proximal map is solved by iterations to a falling tolerance"
         return (Certificate("convergence", "estimated", None, why, _SOURCE),)
+
+
+def _balanced(problem: Problem, state: ADMMState, splits: tuple[Tensor, ...]) -> ADMMState:
+    """Set the penalty to the ratio of the duals' size to the distance that the splits have travelled; duals and splits stay."""
+    terms, scale = all_terms(problem), state.scale
+    own = len(terms) - len(problem.split_terms)
+    travel = _joint([h.space.norm(z - K._forward(state.origin)) for (h, K), z in zip(terms, splits, strict=True)])
+    travel = travelled(travel, _joint([*([scale.point] if own else []), *scale.images]))
+    dual = state.penalty * _joint([h.space.norm(u) for (h, _), u in zip(terms, state.scaled, strict=True)])
+    known = (travel > 0) & (dual > 0) & travel.isfinite() & dual.isfinite()
+    penalty = torch.where(known, torch.where(known, dual, 1.0) / torch.where(known, travel, 1.0), state.penalty)
+    ratio = state.penalty / penalty
+    scaled = tuple(as_wide(ratio, u, h.space.rank) * u for (h, _), u in zip(terms, state.scaled, strict=True))
+    moved = tuple(z + u for z, u in zip(splits, scaled, strict=True))
+    return replace(state, moved=moved, scaled=scaled, penalty=penalty)
 
 
 def _joint(sizes: list[Tensor]) -> Tensor:

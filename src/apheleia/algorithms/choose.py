@@ -15,6 +15,7 @@ from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import all_terms
 from apheleia.core.errors import CapabilityError
+from apheleia.operators.transforms import Basis
 from apheleia.problem import Problem
 
 __all__ = ["ALGORITHMS", "alternatives", "choose"]
@@ -64,8 +65,9 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
         if problem.smooth:
             return FISTA(), "smooth plus a part with an exact proximal map"
         return ProximalGradient(), "one proximable part"
-    if _is_closed_by_a_transform(problem):
-        return ADMM(), "terms h(K x), and the quadratic part is diagonal in one basis with them"
+    basis = _useful_basis(problem)
+    if basis is not None:
+        return ADMM(), f"terms h(K x), and a linear system that has a closed form in the {basis} basis"
     if ChambollePock().obstacle(problem) is None:
         own = [*problem.smooth, *([] if problem.simple is None else [problem.simple])]
         which = f"{own[0].name} has a closed-form proximal map" if own else "no part acts on x itself"
@@ -73,11 +75,11 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
     return CondatVu(), "terms h(K x) with a gradient or a proximal map on x"
 
 
-def _is_closed_by_a_transform(problem: Problem) -> bool:
-    """Return whether ADMM has closed-form updates that need a transform; where A is the identity, cheaper methods do as well."""
-    if ADMM().obstacle(problem) is not None or common_basis(problem, all_terms(problem)) is None:
-        return False
-    return any(len(part.hessian_bases) == 1 for part in problem.smooth)
+def _useful_basis(problem: Problem) -> Basis | None:
+    """Return the basis in which ADMM's updates are closed, or None; where A is the identity, cheaper methods do as well."""
+    if ADMM().obstacle(problem) is not None or not any(len(part.hessian_bases) == 1 for part in problem.smooth):
+        return None
+    return common_basis(problem, all_terms(problem), majorants=True)
 
 
 def alternatives(problem: Problem) -> tuple[str, ...]:

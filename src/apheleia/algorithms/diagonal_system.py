@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.space import as_wide
+from apheleia.operators.linear import LinearOperator
 from apheleia.operators.transforms import RANK, Basis, Transform, transform
 from apheleia.problem import Problem, Term
 
@@ -20,7 +21,10 @@ _SINGULAR = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class DiagonalSystem:
-    """x -> H x + weight sum_i K_i^H K_i x, H the Hessian of the quadratic parts, for images of one size.
+    """x -> H x + weight sum_i M_i x, H the Hessian of the quadratic parts, for images of one size.
+
+    M_i is K_i^H K_i where that is diagonal, else a diagonal majorant of it: the update then has the proximal term
+    weight/2 |x - x_k|^2 in the metric M_i - K_i^H K_i, and stays in closed form.
 
     Attributes
     ----------
@@ -29,30 +33,47 @@ class DiagonalSystem:
     transform : Transform
         That basis for this size.
     hessian, terms : Tensor
-        Eigenvalues of H and of sum_i K_i^H K_i, laid out like coefficients.
+        Eigenvalues of H and of sum_i M_i, laid out like coefficients.
+    majorised : tuple of LinearOperator
+        The K_i for which M_i is a majorant.
     """
 
     basis: Basis
     transform: Transform
     hessian: Tensor
     terms: Tensor
+    majorised: tuple[LinearOperator, ...]
 
-    def solve(self, rhs: Tensor, weight: Tensor) -> Tensor:
-        """Return x with H x + weight sum_i K_i^H K_i x = rhs; rhs (*batch, channel, height, width), weight (*batch,)."""
+    def solve(self, rhs: Tensor, weight: Tensor, near: Tensor) -> Tensor:
+        """Return x with H x + weight sum_i (K_i^H K_i x + (M_i - K_i^H K_i)(x - near)) = rhs.
+
+        rhs and near, the point before, are (*batch, channel, height, width), weight (*batch,).
+        """
+        if self.majorised:
+            excess = reduce(torch.add, [K._gram_excess(self.basis, near) for K in self.majorised])
+            rhs = torch.addcmul(rhs, as_wide(weight, rhs, near.ndim - weight.ndim), excess)
         wide = as_wide(weight, self.terms, RANK[self.basis])
-        return self.transform.synthesise(self.transform.analyse(rhs) / torch.addcmul(self.hessian, wide, self.terms))
+        # complex coefficients are multiplied several times faster than divided
+        inverse = torch.addcmul(self.hessian, wide, self.terms).reciprocal()
+        return self.transform.synthesise(self.transform.analyse(rhs) * inverse)
 
 
-def common_basis(problem: Problem, terms: tuple[Term, ...]) -> Basis | None:
-    """Return a basis in which the quadratic parts and all terms are diagonal, or None."""
-    parts = [part.hessian_bases for part in problem.smooth] + [K.gram_bases for _, K in terms]
-    shared = reduce(lambda a, b: tuple(basis for basis in a if basis in b), parts)
-    return shared[0] if shared and problem.space.is_fixed else None
+def common_basis(problem: Problem, terms: tuple[Term, ...], majorants: bool) -> Basis | None:
+    """Return a basis in which the quadratic parts and all terms are diagonal, the terms perhaps by a majorant; or None."""
+    if not problem.space.is_fixed:
+        return None
+    for extra in (False, True) if majorants else (False,):
+        parts = [part.hessian_bases for part in problem.smooth]
+        parts += [K.gram_bases + (K.gram_majorants if extra else ()) for _, K in terms]
+        shared = reduce(lambda a, b: tuple(basis for basis in a if basis in b), parts)
+        if shared:
+            return shared[0]
+    return None
 
 
-def diagonal_system(problem: Problem, terms: tuple[Term, ...], x: Tensor) -> DiagonalSystem | None:
+def diagonal_system(problem: Problem, terms: tuple[Term, ...], x: Tensor, majorants: bool) -> DiagonalSystem | None:
     """Return the system for images like `x`, or None where there is no common basis or the sum is near singular."""
-    basis = common_basis(problem, terms)
+    basis = common_basis(problem, terms, majorants)
     if basis is None:
         return None
     shape = tuple(x.shape[x.ndim - problem.space.rank :])
@@ -62,4 +83,5 @@ def diagonal_system(problem: Problem, terms: tuple[Term, ...], x: Tensor) -> Dia
     size = hessian / hessian.amax().clamp(min=1e-300) + squares / squares.amax().clamp(min=1e-300)
     if not bool(size.amin() > _SINGULAR):
         return None
-    return DiagonalSystem(basis, transform(basis, (shape[-2], shape[-1])), hessian.to(x), squares.to(x))
+    majorised = tuple(K for _, K in terms if basis not in K.gram_bases)
+    return DiagonalSystem(basis, transform(basis, (shape[-2], shape[-1])), hessian.to(x), squares.to(x), majorised)

@@ -81,7 +81,16 @@ class HalfQuadraticSplitting(Algorithm):
     def init(self, problem: Problem, x0: Tensor) -> _State:
         balanced = balanced_penalty(problem, x0, 1.0)
         duals = tuple(torch.zeros_like(K._forward(x0)) for _, K in problem.split_terms)
-        return _State(0, x0, duals, x0, 1e-3 * balanced, LIMIT * balanced, reference(problem, x0), quadratic_system(problem, x0))
+        return _State(
+            0,
+            x0,
+            duals,
+            x0,
+            1e-3 * balanced,
+            LIMIT * balanced,
+            reference(problem, x0),
+            quadratic_system(problem, x0, majorants=False),
+        )
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)

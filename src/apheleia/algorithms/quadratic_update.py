@@ -74,11 +74,11 @@ class QuadraticSystem:
     is_closed: bool
 
 
-def quadratic_system(problem: Problem, x0: Tensor) -> QuadraticSystem:
-    """Return the system of the x-updates for images like `x0`."""
+def quadratic_system(problem: Problem, x0: Tensor, majorants: bool) -> QuadraticSystem:
+    """Return the system of the x-updates for images like `x0`, which may take a proximal term (`majorants`) to be closed."""
     terms = all_terms(problem)
     proximal = _is_proximal(problem, terms)
-    diagonal = None if proximal else diagonal_system(problem, terms, x0)
+    diagonal = None if proximal else diagonal_system(problem, terms, x0, majorants)
     return QuadraticSystem(-problem.smooth_grad(torch.zeros_like(x0)), diagonal, proximal or diagonal is not None)
 
 
@@ -94,7 +94,7 @@ def quadratic_update(
     system : QuadraticSystem
         What `quadratic_system` found.
     x : Tensor, (*batch, *space)
-        Warm start.
+        The point before: a warm start, or the centre of the proximal term.
     targets : tuple of Tensor
         One a term, (*batch, *codomain).
     weight : Tensor, (*batch,)
@@ -109,7 +109,7 @@ def quadratic_update(
     pulls = [K._adjoint(target) for (_, K), target in zip(terms, targets, strict=True)]
     rhs = torch.addcmul(system.force, wide, reduce(torch.add, pulls))
     if system.diagonal is not None:
-        return system.diagonal.solve(rhs, weight)
+        return system.diagonal.solve(rhs, weight, x)
     hessian = quadratic_hessian(problem, tuple(x.shape[x.ndim - rank :])) if problem.smooth else None
 
     def apply(v: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class FiniteDifferences(LinearOperator):
     def __init__(self, is_complex: bool = False) -> None:
         super().__init__(Space((None, None, None), is_complex), Space((2, None, None, None), is_complex))
         self.gram_bases = () if is_complex else ("cosine",)
+        # differences that wrap around have the two ends beside these ones
+        self.gram_majorants = () if is_complex else ("fourier",)
 
     def _forward(self, x: Tensor) -> Tensor:
         out = x.new_zeros(*x.shape[:-3], 2, *x.shape[-3:])
@@ -59,15 +61,28 @@ class FiniteDifferences(LinearOperator):
         if shape is None:
             return Bound(math.sqrt(8), "upper", "differences of any size")
         h, w = shape[-2:]
-        value = 2 * math.sqrt(math.cos(math.pi / (2 * h)) ** 2 + math.cos(math.pi / (2 * w)) ** 2)
+        # one pixel has no differences, where the cosine of a quarter turn would round to something
+        value = 2 * math.sqrt(sum(math.cos(math.pi / (2 * n)) ** 2 for n in (h, w) if n > 1))
         return Bound(value, "exact", "spectrum of the Neumann Laplacian")
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         return Bound(0.0, "exact", "constants have no differences")
 
     def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        rows, columns = (4 * torch.sin(0.5 * torch.pi * torch.arange(n, dtype=torch.float64) / n) ** 2 for n in shape[-2:])
+        h, w = shape[-2:]
+        if basis == "fourier":
+            rows, columns = _spectrum(h, h, h), _spectrum(w // 2 + 1, w, w)
+            return (rows[:, None] + columns)[None]
+        rows, columns = _spectrum(h, h, 2 * h), _spectrum(w, w, 2 * w)
         return cosine_layout((rows[:, None] + columns)[None])
+
+    def _gram_excess(self, basis: Basis, x: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        for dim in (-2, -1):
+            across = x.narrow(dim, 0, 1) - x.narrow(dim, x.shape[dim] - 1, 1)
+            out.narrow(dim, 0, 1).add_(across)
+            out.narrow(dim, x.shape[dim] - 1, 1).sub_(across)
+        return out
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(shape[1:])
@@ -82,3 +97,8 @@ def _subtract(a: Tensor, b: Tensor, out: Tensor) -> None:
         out.copy_(a - b)
     else:
         torch.sub(a, b, out=out)
+
+
+def _spectrum(count: int, n: int, period: int) -> Tensor:
+    """Return 4 sin^2(pi k / period), 0 <= k < count: squared differences of waves; one pixel has none."""
+    return 4 * torch.sin(torch.pi * torch.arange(count, dtype=torch.float64) / period) ** 2 * (n > 1)

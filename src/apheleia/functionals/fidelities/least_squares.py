@@ -233,7 +233,8 @@ class _PreparedLeastSquares(Functional):
         return self.loss.noise_std.double() ** -2 * self.gram
 
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        return self.original._hessian_eigenvalues(basis, shape)
+        values = self.A._gram_eigenvalues(basis, shape)
+        return as_wide(self.loss.noise_std**-2, values, RANK[basis]) * values
 
     def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
         # as `Fidelity.start`, by the Gram operator: <A b, y> = |b|^2 and |A b|^2 = <b, Q b> for b = A^H y
