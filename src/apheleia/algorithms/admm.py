@@ -107,7 +107,7 @@ class ADMM(Algorithm):
         penalty = penalty if self.penalty is None else torch.full_like(penalty, self.penalty)
         own = len(terms) - len(problem.split_terms)
         system = quadratic_system(problem, x0, majorants=True)
-        return ADMMState(0, x0, zeros[own:], x0, splits, zeros, penalty, system, x0, reference(problem, x0))
+        return ADMMState(0, x0, zeros[own:], x0, splits, zeros, penalty, system, x0, reference(problem, x0, system.force))
 
     def step(self, problem: Problem, state: ADMMState) -> ADMMState:
         terms = all_terms(problem)

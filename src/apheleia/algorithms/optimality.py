@@ -39,13 +39,13 @@ class Reference:
     norms: tuple[Tensor, ...]
 
 
-def reference(problem: Problem, x0: Tensor) -> Reference:
-    """Measure the sizes that later residuals of a run from `x0` are relative to."""
+def reference(problem: Problem, x0: Tensor, force: Tensor | None = None) -> Reference:
+    """Measure the sizes that later residuals of a run from `x0` are relative to; `force` is -grad f(0), where it is known."""
     space, batch = problem.space, problem.space.batch_shape(x0)
     shape = tuple(x0.shape[x0.ndim - space.rank :])
     hint = problem.f.start()
     point = x0 if hint is None else hint.to(x0)
-    still = space.norm(problem.smooth_grad(torch.zeros_like(x0)))
+    still = space.norm(problem.smooth_grad(torch.zeros_like(x0)) if force is None else force)
     size = space.norm(point).expand(batch)
     size = torch.where(size > 0, size, space.norm(x0))
     norms = tuple(safe_value(K.norm(shape), x0, batch) for _, K in problem.split_terms)

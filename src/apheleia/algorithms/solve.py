@@ -29,7 +29,7 @@ Callback = Callable[[State, Tensor], None]
 """Called after every step with the state and the latest residual, (*batch,); it must not change either."""
 
 LOOK_EVERY = 10
-"""Steps between two looks at the residual: divergence is caught within 10 steps of showing. Step 1 may solve it all."""
+"""Steps between two looks at the residual: divergence is caught within 10 steps of showing. Step 1 may solve it all, without duals."""
 
 
 CURVE = 1.5
@@ -160,10 +160,11 @@ def _run(
     while state.k < max_steps and bool(watch.active.any()):
         state = merge(watch.active, algorithm.step(problem, state), state)
         last = state.k == max_steps
-        if state.k == 1 or last or (state.k % LOOK_EVERY == 0 if early_stopping else state.k >= SPARSE * seen):
+        first = state.k == 1 and not state.duals
+        if first or last or (state.k % LOOK_EVERY == 0 if early_stopping else state.k >= SPARSE * seen):
             residual, seen = measure(state), state.k
             watch = watch.look(state, residual, tol if early_stopping or last else NEVER, scales, problem.space)
-            if state.k >= CURVE * max(record[-1][0], 2) or not bool(watch.active.any()):
+            if last or state.k >= CURVE * max(record[-1][0], 2) or not bool(watch.active.any()):
                 record.append((state.k, problem.objective(state.x), watch.residual))
         for callback in callbacks:
             callback(state, watch.residual)
@@ -214,7 +215,8 @@ def _report(
         gap = duality_gap(problem, precise, precise_duals) if has_gap(problem) and problem.is_convex else None
         modulus = problem.strong_convexity(tuple(x.shape[x.ndim - problem.space.rank :]))
         certificates += (certify_uniqueness(problem, modulus), *certify_point(problem, precise, gap, modulus))
-        objective = problem.objective(precise)
+        # the last point of the curve is this one
+        objective = history.objective[-1].detach() if x.dtype == precise.dtype else problem.objective(precise)
     return Report(
         algorithm=algorithm.name,
         why=why,

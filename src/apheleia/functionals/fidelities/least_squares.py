@@ -165,7 +165,7 @@ class LeastSquares(Fidelity):
         return self._prepared(shape, dtype) if isinstance(self.A, LinearOperator) else self
 
     def _prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> _PreparedLeastSquares:
-        return _PreparedLeastSquares(self, self._linear().prepared(shape, dtype))
+        return _PreparedLeastSquares(self, self._linear().prepared(shape, dtype), dtype)
 
 
 @final
@@ -177,11 +177,13 @@ class _PreparedLeastSquares(Functional):
     is_smooth = True
     is_quadratic = True
 
-    def __init__(self, original: LeastSquares, A: LinearOperator) -> None:
+    def __init__(self, original: LeastSquares, A: LinearOperator, dtype: torch.dtype) -> None:
         super().__init__(A.domain)
         self.original = original
         self.A = A
         self.gram = A.gram
+        # bounds are only as good as the precision they are computed in
+        self.exact = A if dtype == torch.float64 else original._linear()
         self.loss = original.squared_distance
         self.is_proximable = original.is_proximable
         self.has_exact_prox = original.has_exact_prox
@@ -224,10 +226,11 @@ class _PreparedLeastSquares(Functional):
         return self.original._conjugate(u)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
-        return self.original._smoothness(shape)
+        return Bound.product([self.loss._smoothness(shape), self.exact.norm(shape).squared()], "product")
 
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
-        return self.original._strong_convexity(shape)
+        inner = self.loss._strong_convexity(shape)
+        return Bound.product([inner, self.exact.smallest_singular_value(shape).squared()], "product", side="lower")
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.loss.noise_std.double() ** -2 * self.gram
