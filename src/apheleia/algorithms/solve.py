@@ -29,7 +29,7 @@ Callback = Callable[[State, Tensor], None]
 """Called after every step with the state and the latest residual, (*batch,); it must not change either."""
 
 LOOK_EVERY = 10
-"""Steps between two looks at the residual: divergence is caught within 10 steps of showing. Step 1 may solve it all, without duals."""
+"""Steps between two looks: divergence is caught within 10 steps of showing. Without duals, step 1 may solve it all."""
 
 
 CURVE = 1.5
