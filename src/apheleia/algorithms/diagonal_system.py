@@ -47,11 +47,11 @@ class DiagonalSystem:
     def solve(self, rhs: Tensor, weight: Tensor, near: Tensor) -> Tensor:
         """Return x with H x + weight sum_i (K_i^H K_i x + (M_i - K_i^H K_i)(x - near)) = rhs.
 
-        rhs and near, the point before, are (*batch, channel, height, width), weight (*batch,).
+        rhs and near, the point before, are (*batch, channel, height, width), weight (*batch,); rhs is used up.
         """
         if self.majorised:
-            excess = reduce(torch.add, [K._gram_excess(self.basis, near) for K in self.majorised])
-            rhs = torch.addcmul(rhs, as_wide(weight, rhs, near.ndim - weight.ndim), excess)
+            for K in self.majorised:
+                K._add_gram_excess(self.basis, near, as_wide(weight, rhs, near.ndim - weight.ndim), rhs)
         wide = as_wide(weight, self.terms, RANK[self.basis])
         # complex coefficients are multiplied several times faster than divided
         inverse = torch.addcmul(self.hessian, wide, self.terms).reciprocal()

@@ -32,7 +32,7 @@ LOOK_EVERY = 10
 """Steps between two looks: divergence is caught within 10 steps of showing. Without duals, step 1 may solve it all."""
 
 
-CURVE = 1.5
+CURVE = 2
 """Ratio of the steps of two points of the convergence curve, whose objective costs an application of A."""
 
 SPARSE, NEVER = 4, -1.0

@@ -76,13 +76,12 @@ class FiniteDifferences(LinearOperator):
         rows, columns = _spectrum(h, h, 2 * h), _spectrum(w, w, 2 * w)
         return cosine_layout((rows[:, None] + columns)[None])
 
-    def _gram_excess(self, basis: Basis, x: Tensor) -> Tensor:
-        out = torch.zeros_like(x)
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
         for dim in (-2, -1):
-            across = x.narrow(dim, 0, 1) - x.narrow(dim, x.shape[dim] - 1, 1)
+            last = x.shape[dim] - 1
+            across = weight * (x.narrow(dim, 0, 1) - x.narrow(dim, last, 1))
             out.narrow(dim, 0, 1).add_(across)
-            out.narrow(dim, x.shape[dim] - 1, 1).sub_(across)
-        return out
+            out.narrow(dim, last, 1).sub_(across)
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(shape[1:])

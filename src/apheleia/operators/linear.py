@@ -26,7 +26,8 @@ class LinearOperator(Operator):
 
     Hooks that a subclass may add: `_adjoint(y)`, `_norm(shape)`, `_smallest_singular_value(shape)`, `_gram()`,
     `_shifted_solve(rhs, shift)` with `has_shifted_solve`, `_gram_eigenvalues(basis, shape)` with `gram_bases`,
-    `_gram_excess(basis, x)` with `gram_majorants`, `_output_shape(shape)`, `_input_shape(shape)` and `prepared(shape, dtype)`.
+    `_add_gram_excess(basis, x, weight, out)` with `gram_majorants`, `_output_shape(shape)`, `_input_shape(shape)` and
+    `prepared(shape, dtype)`.
     """
 
     is_orthonormal: bool = False
@@ -45,15 +46,15 @@ class LinearOperator(Operator):
     """Bases of real images in which A^H A is diagonal, with the eigenvalues that `_gram_eigenvalues` returns."""
 
     gram_majorants: tuple[Basis, ...] = ()
-    """Bases in which A^H A is not diagonal but at most a diagonal M, with `_gram_eigenvalues` and `_gram_excess` of M."""
+    """Bases in which A^H A is not diagonal but at most a diagonal M, with `_gram_eigenvalues` and `_add_gram_excess` of M."""
 
     def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         """Return the eigenvalues of A^H A, or of M, for images of `shape`, broadcasting with the coefficients of that basis."""
         raise CapabilityError(f"{self.name} declares to be diagonal and does not write `_gram_eigenvalues`.")
 
-    def _gram_excess(self, basis: Basis, x: Tensor) -> Tensor:
-        """Return M x - A^H A x, positive semi-definite."""
-        raise CapabilityError(f"{self.name} declares a diagonal majorant and does not write `_gram_excess`.")
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        """Add weight (M - A^H A) x, which is positive semi-definite, to `out` in place; weight broadcasts with x."""
+        raise CapabilityError(f"{self.name} declares a diagonal majorant and does not write `_add_gram_excess`.")
 
     def _adjoint(self, y: Tensor) -> Tensor:
         shape = self._input_shape(tuple(y.shape[y.ndim - self.codomain.rank :]))
@@ -390,8 +391,8 @@ class _Scaled(LinearOperator):
         values = self.operator._gram_eigenvalues(basis, shape)
         return as_wide(self.factor.abs() ** 2, values, RANK[basis]) * values
 
-    def _gram_excess(self, basis: Basis, x: Tensor) -> Tensor:
-        return as_wide(self.factor.abs() ** 2, x, self.domain.rank) * self.operator._gram_excess(basis, x)
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        self.operator._add_gram_excess(basis, x, as_wide(self.factor.abs() ** 2, x, self.domain.rank) * weight, out)
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.operator._output_shape(shape)
