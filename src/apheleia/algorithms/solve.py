@@ -16,7 +16,7 @@ from apheleia.algorithms.certify import certify_point, certify_uniqueness, duali
 from apheleia.algorithms.choose import alternatives, choose
 from apheleia.algorithms.differentiate import Differentiation
 from apheleia.algorithms.measure import Measure, in_float64
-from apheleia.algorithms.stopping import Scales, Watch
+from apheleia.algorithms.stopping import Scales, Watch, has_grown
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError, NotConverged
 from apheleia.core.interop import ArrayLike, as_tensor, to_numpy
@@ -150,7 +150,7 @@ def _run(
     callbacks: Sequence[Callback],
 ) -> tuple[State, Watch, History]:
     """Run until each image meets the tolerance or the steps run out; `limits` are tol, max_steps and early_stopping."""
-    tol, max_steps, early_stopping = limits
+    (tol, max_steps, early_stopping), space = limits, problem.space
     measure = Measure(problem, algorithm, state.x, tol)
     residual = measure(state)
     # a gap may be large for harmless reasons, such as a wide box: it is no sign of divergence
@@ -161,9 +161,12 @@ def _run(
         state = merge(watch.active, algorithm.step(problem, state), state)
         last = state.k == max_steps
         first = state.k == 1 and not state.duals
-        if first or last or (state.k % LOOK_EVERY == 0 if early_stopping else state.k >= SPARSE * seen):
+        tenth = state.k % LOOK_EVERY == 0
+        # a run that does not stop early looks rarely, unless something grows
+        due = tenth if early_stopping else state.k >= SPARSE * seen or (tenth and bool(has_grown(state, scales, space).any()))
+        if first or last or due:
             residual, seen = measure(state), state.k
-            watch = watch.look(state, residual, tol if early_stopping or last else NEVER, scales, problem.space)
+            watch = watch.look(state, residual, tol if early_stopping or last else NEVER, scales, space)
             if last or state.k >= CURVE * max(record[-1][0], 2) or not bool(watch.active.any()):
                 record.append((state.k, problem.objective(state.x), watch.residual))
         for callback in callbacks:

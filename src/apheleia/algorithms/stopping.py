@@ -14,7 +14,7 @@ from apheleia.core.report import Status
 from apheleia.core.space import Space
 from apheleia.problem import Problem
 
-__all__ = ["Scales", "Watch"]
+__all__ = ["Scales", "Watch", "has_grown"]
 
 GROWTH = 1e3
 """An iterate, a dual or a residual this many times its scale at x0 has diverged."""
@@ -47,6 +47,16 @@ class Scales:
         return Scales(size.clamp(min=1), duals.clamp(min=1), residual.nan_to_num(1.0).clamp(min=1))
 
 
+def has_grown(state: State, scales: Scales, space: Space) -> Tensor:
+    """Return whether the point or a dual is not finite or far beyond its scale, (*batch,) of booleans."""
+    size = space.norm(state.x)
+    grown = ~torch.isfinite(size) | (size > GROWTH * scales.x)
+    for dual in state.duals:
+        dual_size = dual.abs().square().sum(tuple(range(size.ndim, dual.ndim))).sqrt()
+        grown = grown | ~torch.isfinite(dual_size) | (dual_size > GROWTH * scales.duals)
+    return grown
+
+
 @dataclass(frozen=True, eq=False)
 class Watch:
     """The running verdicts on a batch: which images are active, how the others ended, and the smallest residual so far."""
@@ -68,15 +78,11 @@ class Watch:
 
     def look(self, state: State, residual: Tensor, tol: float, scales: Scales, space: Space) -> Watch:
         """Return the verdicts after looking at `state`, whose residual is given, (*batch,)."""
-        size = space.norm(state.x)
-        diverged = ~torch.isfinite(size) | (size > GROWTH * scales.x)
-        for dual in state.duals:
-            dual_size = dual.abs().square().sum(tuple(range(residual.ndim, dual.ndim))).sqrt()
-            diverged = diverged | ~torch.isfinite(dual_size) | (dual_size > GROWTH * scales.duals)
+        diverged = has_grown(state, scales, space)
         # +inf is what an indicator says of an infeasible point and no sign of divergence; NaN is
         diverged = diverged | residual.isnan() | (residual.isfinite() & (residual > GROWTH * scales.residual))
         # an answer that meets the tolerance is no divergence, however far from x0 it lies
-        converged = torch.isfinite(size) & (residual <= tol)
+        converged = torch.isfinite(space.norm(state.x)) & (residual <= tol)
         diverged = diverged & ~converged
         improved = residual < 0.999 * self.best
         best_look = torch.where(improved, self.looks + 1, self.best_look)
