@@ -26,7 +26,7 @@ class RowShift(ap.operators.LinearOperator):
 photograph = torch.from_numpy(ap.data.sample("camera")[100:228, 100:228] / 255)[None]
 generator = torch.Generator().manual_seed(0)
 A = RowShift(3 * torch.randn(128, generator=generator, dtype=torch.float64))
-print(ap.operators.check_adjoint(A, (1, 128, 128)))
+print(f"adjoint: <A x, y> and <x, A^H y> differ by {ap.operators.check_adjoint(A, (1, 128, 128)):.1e}, relative")
 
 y = A(photograph) + 0.05 * torch.randn(1, 128, 128, generator=generator, dtype=torch.float64)
 x, report = ap.solve(ap.Problem(ap.LeastSquares(A, y, noise_std=0.05), 8 * ap.TotalVariation()))

@@ -264,6 +264,9 @@ def test_a_kernel_without_mean_leaves_no_closed_form():
     _, report = ap.solve(problem, ap.ADMM(), max_steps=300, throw=False)
     assert report.certificate("convergence").status == "estimated"
     assert bool(report.x.isfinite().all())
+    _, report = ap.solve(problem, max_steps=300, throw=False)
+    assert report.algorithm != "ADMM"
+    assert report.certificate("convergence").status == "proved"
 
 
 def test_fista_without_restart_reaches_the_same_minimum_and_promises_the_objective_only():

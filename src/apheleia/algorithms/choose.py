@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
 from apheleia.algorithms.accelerated_gradient import AcceleratedGradient
 from apheleia.algorithms.admm import ADMM
 from apheleia.algorithms.algorithm import Algorithm
 from apheleia.algorithms.chambolle_pock import ChambollePock
 from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
-from apheleia.algorithms.diagonal_system import common_basis
+from apheleia.algorithms.diagonal_system import diagonal_system
 from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
@@ -79,7 +81,9 @@ def _useful_basis(problem: Problem) -> Basis | None:
     """Return the basis in which ADMM's updates are closed, or None; where A is the identity, cheaper methods do as well."""
     if ADMM().obstacle(problem) is not None or not any(len(part.hessian_bases) == 1 for part in problem.smooth):
         return None
-    return common_basis(problem, all_terms(problem), majorants=True)
+    x = torch.empty([size or 1 for size in problem.space.shape], dtype=torch.float64)
+    system = diagonal_system(problem, all_terms(problem), x, majorants=True)
+    return None if system is None else system.basis
 
 
 def alternatives(problem: Problem) -> tuple[str, ...]:

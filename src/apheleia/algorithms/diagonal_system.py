@@ -16,7 +16,7 @@ from apheleia.problem import Problem, Term
 __all__ = ["DiagonalSystem", "common_basis", "diagonal_system"]
 
 _SINGULAR = 1e-12
-"""Smallest eigenvalue over the largest below which a closed form would amplify rounding."""
+"""Smallest eigenvalue over the largest below which a sum counts as singular in any precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,8 @@ def diagonal_system(problem: Problem, terms: tuple[Term, ...], x: Tensor, majora
     hessian = reduce(torch.add, [part._hessian_eigenvalues(basis, shape) for part in problem.smooth], zero)
     squares = reduce(torch.add, [K._gram_eigenvalues(basis, shape) for _, K in terms], zero)
     size = hessian / hessian.amax().clamp(min=1e-300) + squares / squares.amax().clamp(min=1e-300)
-    if not bool(size.amin() > _SINGULAR):
+    # below the precision of x, too, the closed form would amplify rounding
+    if not bool(size.amin() > max(_SINGULAR, 8 * torch.finfo(x.dtype).eps)):
         return None
     majorised = tuple(K for _, K in terms if basis not in K.gram_bases)
     return DiagonalSystem(basis, transform(basis, (shape[-2], shape[-1])), hessian.to(x), squares.to(x), majorised)

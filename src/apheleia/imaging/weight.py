@@ -16,8 +16,8 @@ __all__ = ["choose_crops", "discrepancy_weight"]
 _SWEEPS = (7, 4)
 """Weights of the first and of the second sweep, which find the weight to a few per cent."""
 
-_CROP = 192
-"""Side of a crop in pixels of the image sought."""
+_CROP, _LEAST = 192, 32
+"""Side of a crop in pixels of the image sought, and its least side in pixels of the data."""
 
 
 def choose_crops(height: int, width: int, size: int) -> list[tuple[slice, slice]]:
@@ -54,7 +54,7 @@ def discrepancy_weight(model: ImagingModel, y: Tensor, mask: Tensor | None, nois
     """
     choice = PRIORS[model.prior]
     unit = noise_std**-choice.exponent
-    windows = choose_crops(*y.shape[-2:], size=_CROP // model.scale)
+    windows = choose_crops(*y.shape[-2:], size=max(_LEAST, _CROP // model.scale))
     # one channel speaks for all: they have one noise, one blur and one weight
     middle = slice(len(y) // 2, len(y) // 2 + 1)
     crops = torch.stack([y[middle, rows, columns] for rows, columns in windows])

@@ -47,13 +47,12 @@ class FourierFilter(LinearOperator):
     gram_bases = ("fourier",)
 
     def __init__(self, transfer: Tensor, space: Space) -> None:
-        if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None or space.is_complex:
-            raise ShapeError(f"FourierFilter: give real images with fixed height and width; got ({space}).")
-        if tuple(transfer.shape[-2:]) != (space.shape[-2], space.shape[-1] // 2 + 1):
+        height, width = _image_size("FourierFilter", space)
+        if tuple(transfer.shape[-2:]) != (height, width // 2 + 1):
             raise ShapeError(f"FourierFilter: `transfer` must end in (height, width // 2 + 1); got {tuple(transfer.shape)}.")
         super().__init__(space, space)
         register(self, "transfer", transfer)
-        self.size = (space.shape[-2], space.shape[-1])
+        self.size = (height, width)
         # a real transfer function T >= 0 makes the filter self-adjoint positive semi-definite
         self.has_shifted_solve = not transfer.is_complex() and bool((transfer.detach() >= 0).all())
 
@@ -113,15 +112,14 @@ class CosineFilter(LinearOperator):
     gram_bases = ("cosine",)
 
     def __init__(self, eigenvalues: Tensor, space: Space) -> None:
-        if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None or space.is_complex:
-            raise ShapeError(f"CosineFilter: give real images with fixed height and width; got ({space}).")
+        height, width = _image_size("CosineFilter", space)
         if tuple(eigenvalues.shape[-2:]) != tuple(space.shape[-2:]) or eigenvalues.is_complex():
             raise ShapeError(
                 f"CosineFilter: `eigenvalues` must be real and end in {space.shape[-2:]}; got {tuple(eigenvalues.shape)}."
             )
         super().__init__(space, space)
         register(self, "eigenvalues", cosine_layout(eigenvalues))
-        self.transform = CosineTransform((space.shape[-2], space.shape[-1]))
+        self.transform = CosineTransform((height, width))
         self.has_shifted_solve = bool((eigenvalues.detach() >= 0).all())
 
     def _filtered(self, x: Tensor, eigenvalues: Tensor) -> Tensor:
@@ -147,6 +145,13 @@ class CosineFilter(LinearOperator):
 
     def _shifted_solve(self, rhs: Tensor, shift: Tensor | float) -> Tensor:
         return self._filtered(rhs, 1 / (self.eigenvalues.to(rhs.dtype) + per_sample(shift, rhs, 4)))
+
+
+def _image_size(who: str, space: Space) -> tuple[int, int]:
+    """Return height and width of a space of real images, which must be fixed."""
+    if space.rank != 3 or space.shape[-1] is None or space.shape[-2] is None or space.is_complex:
+        raise ShapeError(f"{who}: give real images with fixed height and width; got ({space}).")
+    return space.shape[-2], space.shape[-1]
 
 
 def _least(size: Tensor, axes: tuple[int, ...], how: str) -> Bound:

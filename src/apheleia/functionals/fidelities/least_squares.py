@@ -20,9 +20,6 @@ from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["LeastSquares", "SquaredDistance"]
 
-_SHORTEST = 1e-25
-"""Step over noise_std^2 below which a proximal map is the identity to rounding, in single precision too."""
-
 
 @final
 class SquaredDistance(DataLoss):
@@ -218,9 +215,10 @@ class _PreparedLeastSquares(Functional):
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         # (Q + s I)^{-1} (A^H y + s x) with s = noise_std^2 / step; a step of zero, from a weight of zero, leaves x
-        shift = 1 / (step * self.loss.precision(x)).clamp(min=_SHORTEST)
+        ratio = step * self.loss.precision(x)
+        shift = 1 / torch.where(ratio > 0, ratio, 1.0)
         rhs = torch.addcmul(self.backprojection.to(x.dtype), as_wide(shift, x, self.space.rank), x)
-        return self.gram._shifted_solve(rhs, shift)
+        return torch.where(as_wide(ratio, x, self.space.rank) > 0, self.gram._shifted_solve(rhs, shift), x)
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return self.original._conjugate(u)
