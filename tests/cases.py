@@ -2,16 +2,15 @@
 
 A new class gets its tests from one line here. `make` returns a fresh object, so that no test sees another's state. Where the
 object has parameters of its own per sample, `batch` is their batch shape and `make(index=i)` is the object of sample i alone.
-The algorithms are registered in algorithm_cases.py.
+Families have their own modules, cases_*.py, which are joined here. The algorithms are registered in algorithm_cases.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
+from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -19,7 +18,6 @@ from apheleia.functionals import (
     L1,
     Ball,
     Box,
-    Functional,
     GroupL1,
     HuberLoss,
     KullbackLeibler,
@@ -48,26 +46,6 @@ from apheleia.operators import (
     WaveletTransform,
     stack,
 )
-
-COMPLEX_IMAGE = Space((None, None, None), is_complex=True)
-EVERY = slice(None)
-"""The index that keeps the whole batch of an object's parameters."""
-
-
-def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Draw standard normal numbers from a seed."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def uniform(*shape: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Draw numbers between `low` and `high` from a seed, in float64."""
-    return low + (high - low) * torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def as_dtype(dtype: torch.dtype, is_complex: bool) -> torch.dtype:
-    """Return the real precision `dtype`, made complex where the space is."""
-    return dtype.to_complex() if is_complex else dtype
-
 
 # ---------------------------------------------------------------------------------------------------------- user operators
 
@@ -133,32 +111,6 @@ class RealPart(LinearOperator):
 # --------------------------------------------------------------------------------------------------------------- operators
 
 
-@dataclass(frozen=True)
-class OperatorCase:
-    """One operator: how to make it, a signal shape, and what it claims of itself."""
-
-    name: str
-    make: Callable[..., LinearOperator]
-    shape: tuple[int, ...]
-    norm: str = "exact"
-    """The kind of its norm."""
-    batch: tuple[int, ...] = ()
-    """Batch shape of its own parameters."""
-
-    def x(self, batch: tuple[int, ...] | None = None, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Draw a signal of the domain."""
-        return _draw(self.make().domain, self.shape, self.batch if batch is None else batch, seed, dtype)
-
-    def y(self, batch: tuple[int, ...] | None = None, *, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Draw data of the codomain."""
-        A = self.make()
-        return _draw(A.codomain, A.output_shape(self.shape), self.batch if batch is None else batch, seed, dtype)
-
-
-def _draw(space: Space, shape: tuple[int, ...], batch: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
-    return randn(*batch, *shape, seed=seed, dtype=as_dtype(dtype, space.is_complex))
-
-
 def _convolution(boundary: str, *kernel: int, index: object = EVERY, seed: int = 5) -> Convolution:
     values = randn(*kernel, seed=seed)
     return Convolution(values[index] if len(kernel) == 4 else values, boundary)  # type: ignore[index, arg-type]
@@ -177,7 +129,7 @@ def _symmetric(*kernel: int, index: object = EVERY) -> Convolution:
     return Convolution(values + values.flip(-1) + values.flip(-2) + values.flip(-1, -2), "reflect")
 
 
-OPERATORS = [
+BASIC_OPERATORS = [
     OperatorCase("identity", Identity, (1, 3, 4)),
     OperatorCase("identity of complex vectors", lambda: Identity(Space((None,), True)), (5,)),
     OperatorCase("crop", lambda: Crop((2, 5, 4), (3, 4)), (2, 5, 4)),
@@ -269,37 +221,6 @@ OPERATORS = [
 
 
 # -------------------------------------------------------------------------------------------------------------- functionals
-
-
-@dataclass(frozen=True)
-class FunctionalCase:
-    """One functional: how to make it for a signal shape, and where to look at it."""
-
-    name: str
-    make: Callable[..., Functional]
-    """`make(shape)`, or `make(shape, index=i)` for sample i of a batch of parameters."""
-    shape: tuple[int, ...]
-    tiny: tuple[int, ...] | None = None
-    """A shape of at most four numbers, on which a brute-force search minimises."""
-    batch: tuple[int, ...] = ()
-    """Batch shape of its own parameters."""
-    scale: float = 1.0
-    """Standard deviation of the points to look at."""
-    prox_tol: float = 1e-9
-    """Relative accuracy of its proximal map: rounding, or the tolerance of its iterations."""
-
-    def __call__(self, **index: object) -> Functional:
-        """Return a fresh functional."""
-        return self.make(self.shape, **index)
-
-    def x(self, batch: tuple[int, ...] | None = None, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Draw a signal, which may lie outside of the domain."""
-        return self.scale * _draw(self().space, self.shape, self.batch if batch is None else batch, seed, dtype)
-
-    def inside(self, batch: tuple[int, ...] | None = None, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Draw a signal at which the energy is finite."""
-        x, F = self.x(batch, seed=seed, dtype=dtype), self()
-        return F.prox(x, 0.5) if F.is_proximable else x if bool(F(x).isfinite().all()) else x.abs() + 0.1
 
 
 def _weights(index: object = EVERY) -> Tensor:
@@ -451,4 +372,12 @@ CALCULUS = [
     ),
 ]
 
-FUNCTIONALS = FIDELITIES + PRIORS + CALCULUS
+OPERATORS = [
+    *BASIC_OPERATORS,
+]
+
+FUNCTIONALS = [
+    *FIDELITIES,
+    *PRIORS,
+    *CALCULUS,
+]

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 import torch
-from cases import randn
+from case_types import randn
 
 from apheleia.core import (
     IMAGE,

@@ -3,7 +3,8 @@
 import numpy
 import pytest
 import torch
-from cases import COMPLEX_IMAGE, FUNCTIONALS, Square, randn
+from case_types import COMPLEX_IMAGE, randn
+from cases import FUNCTIONALS, Square
 
 from apheleia.core import VECTOR, ArgumentError, CapabilityError, ShapeError, Space
 from apheleia.functionals import (

@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 import torch
-from cases import COMPLEX_IMAGE, randn, uniform
+from case_types import COMPLEX_IMAGE, randn, uniform
 from torch import nn
 from torch.testing import assert_close
 

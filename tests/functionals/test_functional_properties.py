@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from cases import FUNCTIONALS, FunctionalCase, as_dtype, randn
+from case_types import FunctionalCase, as_dtype, randn
+from cases import FUNCTIONALS
 from torch.testing import assert_close
 
 from apheleia.core import CapabilityError

@@ -3,7 +3,8 @@
 import numpy
 import pytest
 import torch
-from cases import COMPLEX_IMAGE, Spectrum, randn
+from case_types import COMPLEX_IMAGE, randn
+from cases import Spectrum
 from torch.testing import assert_close
 
 from apheleia.core import Space

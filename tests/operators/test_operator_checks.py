@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from cases import ComplexSquare, CumulativeSum, Spectrum, Square, randn
+from case_types import randn
+from cases import ComplexSquare, CumulativeSum, Spectrum, Square
 
 from apheleia.core import ArgumentError, CheckError, Space
 from apheleia.operators import Identity, LinearOperator, check_adjoint, check_linear

@@ -3,7 +3,8 @@
 import numpy
 import pytest
 import torch
-from cases import COMPLEX_IMAGE, OPERATORS, CumulativeSum, Square, randn
+from case_types import COMPLEX_IMAGE, randn
+from cases import OPERATORS, CumulativeSum, Square
 
 from apheleia.core import ArgumentError, CapabilityError, MissingExtraError, ShapeError, Space
 from apheleia.operators import (

@@ -5,7 +5,7 @@ import pytest
 import pywt
 import scipy.ndimage
 import torch
-from cases import randn
+from case_types import randn
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn

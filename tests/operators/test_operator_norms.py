@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from cases import CumulativeSum, randn, uniform
+from case_types import randn, uniform
+from cases import CumulativeSum
 
 from apheleia.core import Bound, CheckError, Space
 from apheleia.operators import (

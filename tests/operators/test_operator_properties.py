@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from cases import OPERATORS, OperatorCase, as_dtype, randn
+from case_types import OperatorCase, as_dtype, randn
+from cases import OPERATORS
 
 from apheleia.operators import check_adjoint, check_linear, check_norm
 from apheleia.operators.transforms import transform

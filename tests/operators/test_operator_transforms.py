@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import randn
+from case_types import randn
 from hypothesis import given
 from hypothesis import strategies as st
 

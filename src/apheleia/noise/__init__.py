@@ -1,0 +1,1 @@
+"""Noise: how measurements scatter around their means, drawn from a generator."""
