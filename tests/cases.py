@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import cases_priors
 import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from torch import Tensor
@@ -380,4 +381,5 @@ FUNCTIONALS = [
     *FIDELITIES,
     *PRIORS,
     *CALCULUS,
+    *cases_priors.FUNCTIONALS,
 ]

@@ -16,19 +16,19 @@ __all__ = ["GroupL1"]
 
 @final
 class GroupL1(Functional):
-    """x -> sum over groups |x_group|_2, the groups running along one signal axis.
+    """x -> sum over groups |x_group|_2, the groups running along one signal axis or several.
 
     Parameters
     ----------
-    axis : int, default -3
-        The axis inside a group, counted from the end: -3 joins the channels of a pixel.
+    axis : int or tuple of int, default -3
+        The axes inside a group, counted from the end: -3 joins the channels of a pixel.
     space : Space, default images of any size
         Where x lives.
 
     Raises
     ------
     ArgumentError
-        If the axis is not a negative signal axis.
+        If an axis is not a negative signal axis, or comes twice.
 
     Notes
     -----
@@ -46,11 +46,12 @@ class GroupL1(Functional):
     has_exact_prox = True
     has_conjugate = True
 
-    def __init__(self, axis: int = -3, space: Space = IMAGE) -> None:
-        if not -space.rank <= axis < 0:
-            raise ArgumentError(f"GroupL1: `axis` must lie between {-space.rank} and -1; got {axis}.")
+    def __init__(self, axis: int | tuple[int, ...] = -3, space: Space = IMAGE) -> None:
+        axes = (axis,) if isinstance(axis, int) else tuple(axis)
+        if not axes or len(set(axes)) < len(axes) or not all(-space.rank <= one < 0 for one in axes):
+            raise ArgumentError(f"GroupL1: `axis` must lie between {-space.rank} and -1; got {axis}. Name each axis once.")
         super().__init__(space)
-        self.axis = axis
+        self.axes = axes
 
     @property
     def formula(self) -> str:
@@ -59,11 +60,13 @@ class GroupL1(Functional):
 
     def _squares(self, x: Tensor) -> Tensor:
         # a sum of few slices is a hundred times faster than the general norm along a leading axis
-        slices = x.unbind(self.axis) if not x.is_complex() else (*x.real.unbind(self.axis), *x.imag.unbind(self.axis))
+        axis, *others = self.axes
+        slices = x.unbind(axis) if not x.is_complex() else (*x.real.unbind(axis), *x.imag.unbind(axis))
         total = slices[0] * slices[0]
         for part in slices[1:]:
             total = torch.addcmul(total, part, part)
-        return total.unsqueeze(self.axis)
+        total = total.unsqueeze(axis)
+        return total.sum(others, keepdim=True) if others else total
 
     def _sizes(self, x: Tensor) -> Tensor:
         total = self._squares(x)
