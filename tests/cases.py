@@ -12,6 +12,7 @@ from functools import partial
 import cases_priors
 import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
+from cases_fourier import FOURIER_OPERATORS
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -375,6 +376,7 @@ CALCULUS = [
 
 OPERATORS = [
     *BASIC_OPERATORS,
+    *FOURIER_OPERATORS,
 ]
 
 FUNCTIONALS = [

@@ -2,6 +2,7 @@
 
 from apheleia.imaging.kernels import box_kernel, gaussian_kernel, read_kernel, sampling_kernel
 from apheleia.imaging.model import PRIORS, ImagingModel
+from apheleia.imaging.mri import birdcage_sensitivities, root_sum_of_squares, variable_density_mask
 from apheleia.imaging.noise import estimate_noise_std
 from apheleia.imaging.restore import Restoration, restore
 from apheleia.imaging.weight import discrepancy_weight
@@ -10,11 +11,14 @@ __all__ = [
     "PRIORS",
     "ImagingModel",
     "Restoration",
+    "birdcage_sensitivities",
     "box_kernel",
     "discrepancy_weight",
     "estimate_noise_std",
     "gaussian_kernel",
     "read_kernel",
     "restore",
+    "root_sum_of_squares",
     "sampling_kernel",
+    "variable_density_mask",
 ]

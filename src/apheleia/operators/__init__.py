@@ -11,6 +11,7 @@ from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.operators.linear import Linearization, LinearOperator, stack
 from apheleia.operators.matrix import Matrix
+from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.wavelet import WaveletTransform
 
@@ -26,6 +27,7 @@ __all__ = [
     "LinearOperator",
     "Linearization",
     "Matrix",
+    "MultiCoilMRI",
     "Operator",
     "WaveletTransform",
     "check_adjoint",

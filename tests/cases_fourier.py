@@ -1,0 +1,49 @@
+"""Operators of complex imaging physics in the register of the suite."""
+
+from __future__ import annotations
+
+import torch
+from case_types import EVERY, OperatorCase, randn, uniform
+from torch import Tensor
+
+from apheleia.operators import MultiCoilMRI
+
+
+def _mask(*shape: int, seed: int = 2) -> Tensor:
+    return (uniform(*shape, seed=seed) > 0.4).double()
+
+
+def _maps(*shape: int) -> Tensor:
+    return randn(*shape, seed=4, dtype=torch.complex128)
+
+
+MRI = [
+    OperatorCase("MRI, one coil", lambda: MultiCoilMRI(_mask(4, 5)), (1, 4, 5)),
+    OperatorCase("MRI, one coil, rows", lambda: MultiCoilMRI(_mask(4, 1).expand(4, 3)), (1, 4, 3)),
+    OperatorCase("MRI, one coil, weights", lambda: MultiCoilMRI(randn(3, 4)), (1, 3, 4)),
+    OperatorCase("MRI, one coil, all of k-space", lambda: MultiCoilMRI(torch.ones(3, 4)), (1, 3, 4)),
+    OperatorCase("MRI, coils", lambda: MultiCoilMRI(_mask(5, 4), _maps(3, 5, 4)), (1, 5, 4), "upper"),
+    OperatorCase("MRI, coils, columns", lambda: MultiCoilMRI(_mask(5).expand(3, 5), _maps(2, 3, 5)), (1, 3, 5), "upper"),
+    OperatorCase("MRI, coils, rows", lambda: MultiCoilMRI(_mask(5, 1).expand(5, 3), _maps(2, 5, 3)), (1, 5, 3), "upper"),
+    OperatorCase("MRI, coils, all of k-space", lambda: MultiCoilMRI(2 * torch.ones(3, 4), _maps(2, 3, 4)), (1, 3, 4)),
+    OperatorCase("MRI, real maps", lambda: MultiCoilMRI(_mask(3, 4) > 0, randn(2, 3, 4)), (1, 3, 4), "upper"),
+    OperatorCase(
+        "MRI, a mask an image",
+        lambda index=EVERY: MultiCoilMRI(_mask(3, 4, 3)[index], _maps(2, 4, 3)),
+        (1, 4, 3),
+        "upper",
+        batch=(3,),
+    ),
+    OperatorCase(
+        "MRI, maps an image",
+        lambda index=EVERY: MultiCoilMRI(_mask(4, 3), _maps(3, 2, 4, 3)[index]),
+        (1, 4, 3),
+        "upper",
+        batch=(3,),
+    ),
+    OperatorCase(
+        "MRI, one coil, a mask an image", lambda index=EVERY: MultiCoilMRI(randn(3, 3, 3)[index]), (1, 3, 3), batch=(3,)
+    ),
+]
+
+FOURIER_OPERATORS = [*MRI]
