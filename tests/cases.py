@@ -13,6 +13,7 @@ import cases_priors
 import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from cases_fourier import FOURIER_OPERATORS
+from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -377,6 +378,7 @@ CALCULUS = [
 OPERATORS = [
     *BASIC_OPERATORS,
     *FOURIER_OPERATORS,
+    *BLUR_OPERATORS,
 ]
 
 FUNCTIONALS = [
@@ -384,4 +386,5 @@ FUNCTIONALS = [
     *PRIORS,
     *CALCULUS,
     *cases_priors.FUNCTIONALS,
+    *BLUR_FUNCTIONALS,
 ]

@@ -51,9 +51,10 @@ def test_least_squares_prox_of_a_dense_problem():
 
 
 @pytest.mark.parametrize("A", [Matrix(randn(4, 4)), Convolution(torch.ones(2, 3), "reflect")], ids=lambda A: A.name)
-def test_least_squares_is_not_proximable_without_a_closed_form(A):
+def test_least_squares_has_no_exact_prox_without_a_closed_form(A):
     F = LeastSquares(A, randn(4) if isinstance(A, Matrix) else randn(1, 4, 4))
-    assert not F.is_proximable
+    assert F.is_proximable
+    assert not F.has_exact_prox
     assert F.split is not None
 
 

@@ -68,7 +68,7 @@ class ConjugateGradient(Algorithm):
 
     def step(self, problem: Problem, state: _State) -> _State:
         hessian = quadratic_hessian(problem, tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
-        inner = ConjugateGradientState(state.x, state.remainder, state.direction, state.squared)
+        inner = ConjugateGradientState(state.x, state.remainder, state.direction, state.squared, state.squared)
         inner = conjugate_gradient_step(hessian._forward, inner, problem.space)
         return replace(
             state, k=state.k + 1, x=inner.x, remainder=inner.residual, direction=inner.direction, squared=inner.squared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import final
 
@@ -26,8 +26,8 @@ class LinearOperator(Operator):
 
     Hooks that a subclass may add: `_adjoint(y)`, `_norm(shape)`, `_smallest_singular_value(shape)`, `_gram()`,
     `_shifted_solve(rhs, shift)` with `has_shifted_solve`, `_gram_eigenvalues(basis, shape)` with `gram_bases`,
-    `_add_gram_excess(basis, x, weight, out)` with `gram_majorants`, `_output_shape(shape)`, `_input_shape(shape)` and
-    `prepared(shape, dtype)`.
+    `_add_gram_excess(basis, x, weight, out)` with `gram_majorants`, `_gram_preconditioner(shape, shift)`,
+    `_output_shape(shape)`, `_input_shape(shape)` and `prepared(shape, dtype)`.
     """
 
     is_orthonormal: bool = False
@@ -55,6 +55,10 @@ class LinearOperator(Operator):
     def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Add weight (M - A^H A) x, which is positive semi-definite, to `out` in place; weight broadcasts with x."""
         raise CapabilityError(f"{self.name} declares a diagonal majorant and does not write `_add_gram_excess`.")
+
+    def _gram_preconditioner(self, shape: tuple[int, ...], shift: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """Return r -> P r, self-adjoint positive definite and near (A^H A + shift I)^{-1}, shift of shape (*batch,), or None."""
+        return None
 
     def _adjoint(self, y: Tensor) -> Tensor:
         shape = self._input_shape(tuple(y.shape[y.ndim - self.codomain.rank :]))
@@ -393,6 +397,12 @@ class _Scaled(LinearOperator):
 
     def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
         self.operator._add_gram_excess(basis, x, as_wide(self.factor.abs() ** 2, x, self.domain.rank) * weight, out)
+
+    def _gram_preconditioner(self, shape: tuple[int, ...], shift: Tensor) -> Callable[[Tensor], Tensor] | None:
+        # (|c|^2 Q + s I)^{-1} = (Q + s / |c|^2 I)^{-1} / |c|^2
+        square = self.factor.detach().abs() ** 2
+        inner = self.operator._gram_preconditioner(shape, shift / square) if bool((square > 0).all()) else None
+        return None if inner is None else lambda r: inner(r / as_wide(square, r, self.domain.rank))
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.operator._output_shape(shape)
