@@ -12,8 +12,8 @@ from functools import partial
 import cases_priors
 import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
-from cases_fourier import FOURIER_OPERATORS
 from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
+from cases_fourier import FOURIER_OPERATORS
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
