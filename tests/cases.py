@@ -14,6 +14,7 @@ import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
 from cases_fourier import FOURIER_OPERATORS
+from cases_bridges import BRIDGES
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -379,6 +380,7 @@ OPERATORS = [
     *BASIC_OPERATORS,
     *FOURIER_OPERATORS,
     *BLUR_OPERATORS,
+    *BRIDGES,
 ]
 
 FUNCTIONALS = [

@@ -1,1 +1,11 @@
 """Bridges: operators, solvers and denoisers of other libraries in, and ours out; each library is needed only by its users."""
+
+from apheleia.bridges.pylops import from_pylops, to_pylops
+from apheleia.bridges.scipy import from_scipy, to_scipy
+
+__all__ = [
+    "from_pylops",
+    "from_scipy",
+    "to_pylops",
+    "to_scipy",
+]
