@@ -6,7 +6,7 @@ import importlib
 import math
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol, cast, final, overload, runtime_checkable
+from typing import Any, Protocol, cast, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +58,6 @@ Reconstruct = Callable[[LinearOperator, Tensor], Tensor]
 """(A, y) -> x for data y of shape (batch, *codomain)."""
 
 
-@overload
-def from_deepinv_physics(physics: LinearPhysics, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> LinearOperator: ...
-@overload
-def from_deepinv_physics(physics: Physics, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Operator: ...
 def from_deepinv_physics(physics: LinearPhysics | Physics, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Operator:
     """Return the operator x -> physics.A(x), without noise: linear with the physics' own A_adjoint where it has one.
 
@@ -77,7 +73,7 @@ def from_deepinv_physics(physics: LinearPhysics | Physics, shape: tuple[int, ...
 
     Returns
     -------
-    LinearOperator or Operator
+    LinearOperator where the physics has an A_adjoint, else Operator
         Derivatives go through the physics by torch, so that its parameters may be learned.
 
     Raises
