@@ -10,7 +10,7 @@
 'CONVERGED'
 """
 
-from apheleia import data, imaging, io, metrics, operators
+from apheleia import bridges, data, imaging, io, metrics, operators
 from apheleia.algorithms import (
     ADMM,
     FISTA,
@@ -110,6 +110,7 @@ __all__ = [
     "Unrolled",
     "VectorialTotalVariation",
     "WaveletL1",
+    "bridges",
     "check_adjoint",
     "check_gradient",
     "check_linear",
