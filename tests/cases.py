@@ -13,7 +13,6 @@ import cases_priors
 import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
-from cases_fourier import FOURIER_OPERATORS
 from cases_bridges import BRIDGES
 from cases_fourier import FOURIER_OPERATORS
 from torch import Tensor
