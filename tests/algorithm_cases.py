@@ -373,6 +373,9 @@ ALGORITHMS = {
         AlgorithmCase("ChambollePock", ap.ChambollePock, ("tv_denoising", "tv_deblurring", "lad_tv", "poisson_tv")),
         AlgorithmCase("CondatVu", ap.CondatVu, (*_TERMS, "weighted_terms")),
         AlgorithmCase("ADMM", ap.ADMM, (*_PROXIMAL, *_TERMS), tol=1e-4),
+        AlgorithmCase("LevenbergMarquardt", ap.LevenbergMarquardt, _QUADRATIC),
+        AlgorithmCase("GaussNewton", ap.GaussNewton, _QUADRATIC),
+        AlgorithmCase("LBFGS", ap.LBFGS, _SMOOTH),
         # a penalty method: it gets near
         AlgorithmCase("HalfQuadraticSplitting", ap.HalfQuadraticSplitting, (*_PROXIMAL, *_TERMS), tol=1e-1, max_steps=150),
     ]

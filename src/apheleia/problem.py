@@ -24,9 +24,10 @@ Term = tuple[Functional, LinearOperator]
 class Problem(nn.Module):
     """minimise over x   f(x) + g(x) + sum_i h_i(K_i x).
 
-    The parts are sorted once: smooth ones, at most one with an exact proximal map, and terms (h, K) with proximable h.
-    A functional that is neither smooth nor exactly proximable goes to the terms by its own split: total variation as
-    (group l1, differences), a non-smooth fidelity as (loss, A).
+    The parts are sorted once: those taken by their gradient, at most one with an exact proximal map, and terms (h, K) with
+    proximable h. A functional that is neither smooth nor exactly proximable goes to the terms by its own split: total variation
+    as (group l1, differences), a non-smooth fidelity as (loss, A). One whose gradient is not known to be Lipschitz, such as
+    least squares of a non-linear A, is taken by it where there is no other way, and is then among the `unbounded`.
 
     Parameters
     ----------
@@ -69,8 +70,9 @@ class Problem(nn.Module):
         spaces = [f.space for f in functionals] + [K.domain for _, K in terms]
         self.space: Space = reduce(lambda a, b: common_space(a, b, "Problem"), spaces)
         parts = [p for part in functionals for p in part.parts]
-        self.non_smooth = tuple(part for part in parts if not part.is_smooth)
+        self.non_smooth = tuple(part for part in parts if not _by_gradient(part))
         self.smooth, self.simple, self.split_terms = _sorted(parts, self.terms, self.space)
+        self.unbounded = tuple(part for part in self.smooth if not part.is_smooth)
 
     @property
     def formula(self) -> str:
@@ -83,6 +85,16 @@ class Problem(nn.Module):
     def is_convex(self) -> bool:
         """Whether every part is convex."""
         return all(part.is_convex for part in self._parts())
+
+    @property
+    def non_smooth_names(self) -> list[str]:
+        """The names of the parts and terms that are not taken by their gradient, for messages."""
+        return [part.name for part in self.non_smooth] + self.term_names
+
+    @property
+    def term_names(self) -> list[str]:
+        """The names of the h of the stated terms that are not taken by their gradient, for messages."""
+        return [h.name for h, _ in self.terms if not all(_by_gradient(part) for part in h.parts)]
 
     @property
     def is_from_numpy(self) -> bool:
@@ -117,7 +129,13 @@ class Problem(nn.Module):
         return reduce(torch.add, [part._value(x) for part in self.smooth], zero)
 
     def smoothness(self, shape: tuple[int, ...]) -> Bound:
-        """Return the Lipschitz constant of the smooth parts' gradient."""
+        """Return the Lipschitz constant of the smooth parts' gradient.
+
+        Raises
+        ------
+        CapabilityError
+            If a part is not known to have one.
+        """
         if not self.smooth:
             return Bound(0.0, "exact", "no smooth part")
         return Bound.sum([part.smoothness(shape) for part in self.smooth])
@@ -161,10 +179,10 @@ def _sorted(
     parts: list[Functional], terms: tuple[Term, ...], space: Space
 ) -> tuple[tuple[Functional, ...], Functional | None, tuple[Term, ...]]:
     """Return smooth parts, the one with an exact proximal map, and the terms."""
-    smooth = tuple(part for part in parts if part.is_smooth)
+    smooth = tuple(part for part in parts if _by_gradient(part))
     simple: Functional | None = None
     split: list[Term] = []
-    for part in (part for part in parts if not part.is_smooth):
+    for part in (part for part in parts if not _by_gradient(part)):
         if part.has_exact_prox and simple is None:
             simple = part
         elif part.split is not None:
@@ -174,15 +192,20 @@ def _sorted(
         else:
             raise CapabilityError(
                 f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Declare is_smooth with "
-                "`_smoothness` or is_proximable with `_prox`; linearise a non-linear operator, A.linearize(x)."
+                "`_smoothness`, is_differentiable, or is_proximable with `_prox`; linearise a non-linear operator, A.linearize(x)."
             )
     pairs = [(part, K) for h, K in terms for part in h.parts]
-    smooth += tuple(h @ K for h, K in pairs if h.is_smooth)
-    for h, K in (_split(*pair) for pair in pairs if not pair[0].is_smooth):
+    smooth += tuple(h @ K for h, K in pairs if _by_gradient(h))
+    for h, K in (_split(*pair) for pair in pairs if not _by_gradient(pair[0])):
         if not h.is_proximable:
             raise CapabilityError(f"Problem: the term ({h.name}, {K.name}) needs a proximable or smooth h; {h.name} is neither.")
         split.append((h, K))
     return smooth, simple, tuple(split)
+
+
+def _by_gradient(part: Functional) -> bool:
+    """Return whether a part is taken by its gradient: a smooth one always, another differentiable one where nothing else serves."""
+    return part.is_smooth or (part.is_differentiable and not part.has_exact_prox and part.split is None)
 
 
 def _split(h: Functional, K: LinearOperator) -> Term:

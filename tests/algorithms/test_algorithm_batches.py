@@ -57,6 +57,9 @@ MODELS = {
     "CondatVu": (variation, boxed),
     "ADMM": (variation, boxed),
     "HalfQuadraticSplitting": (variation,),
+    "LevenbergMarquardt": (quadratic,),
+    "GaussNewton": (quadratic,),
+    "LBFGS": (smooth,),
 }
 
 every_model = pytest.mark.parametrize(
@@ -76,8 +79,9 @@ def test_a_batch_equals_one_by_one(algorithm, model, dtype):
     stds = torch.tensor([1.0, 0.3, 2.0], dtype=dtype)
     options = {"tol": 1e-4, "max_steps": 200, "throw": False}
     x, report = ap.solve(model(y, weights, stds), ALGORITHMS[algorithm].make(), **options)
-    # Barzilai-Borwein steps amplify the rounding in which one FFT of a batch differs from several: float32 feels it
-    chaotic = algorithm in ("Gradient", "ProximalGradient")
+    # Barzilai-Borwein steps amplify the rounding in which one FFT of a batch differs from several: float32 feels it; so do
+    # the last digits of methods that converge superlinearly
+    chaotic = algorithm in ("Gradient", "ProximalGradient", "LBFGS", "LevenbergMarquardt", "GaussNewton")
     rtol = 1e-6 if dtype is torch.float64 else 1e-3 if algorithm == "ProximalGradient" else 1e-4
     assert x.shape == (3, *IMAGE)
     for i in range(3):

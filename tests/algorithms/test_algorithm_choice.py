@@ -214,7 +214,7 @@ def test_a_part_that_fits_nowhere_is_refused_at_once():
 
 @pytest.mark.parametrize(
     "make",
-    [ap.Gradient, ap.AcceleratedGradient, ap.ProximalGradient, ap.FISTA, ap.ChambollePock, ap.CondatVu],
+    [ap.Gradient, ap.AcceleratedGradient, ap.ProximalGradient, ap.FISTA, ap.ChambollePock, ap.CondatVu, ap.LBFGS],
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])

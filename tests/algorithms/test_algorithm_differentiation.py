@@ -21,6 +21,9 @@ def model(name: str, y, weight, std, kernel) -> ap.Problem:
         "ConjugateGradient": ap.QuadraticSmoothness,
         "Gradient": lambda: ap.SmoothedVariation(0.1),
         "AcceleratedGradient": lambda: ap.SmoothedVariation(0.1),
+        "LBFGS": lambda: ap.SmoothedVariation(0.1),
+        "LevenbergMarquardt": ap.QuadraticSmoothness,
+        "GaussNewton": ap.QuadraticSmoothness,
         "FISTA": ap.L1,
         "ProximalGradient": ap.L1,
     }.get(name, ap.TotalVariation)()
@@ -48,6 +51,9 @@ MAKERS = {
     "CondatVu": lambda: ap.CondatVu(step=0.2),
     "ADMM": lambda: ap.ADMM(penalty=0.3),
     "HalfQuadraticSplitting": ap.HalfQuadraticSplitting,
+    "LevenbergMarquardt": ap.LevenbergMarquardt,
+    "GaussNewton": ap.GaussNewton,
+    "LBFGS": lambda: ap.LBFGS(step=0.3),
 }
 
 
@@ -104,7 +110,7 @@ def test_unrolled_gradients_equal_differences(name):
 def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     """With respect to the data, and to the weight of a prior that sets no step."""
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
-    names = ("y",) if name in ("Gradient", "AcceleratedGradient") else ("y", "weight")
+    names = ("y",) if name in ("Gradient", "AcceleratedGradient", "LBFGS") else ("y", "weight")
 
     def loss(**values):
         return (run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values) * TARGET).sum()

@@ -178,7 +178,16 @@ def test_units_do_not_matter(name, c):
 # --- starts and degenerate images ---------------------------------------------------------------------------------
 
 
-_PRIMAL = ("ConjugateGradient", "Gradient", "AcceleratedGradient", "FISTA", "ProximalGradient")
+_PRIMAL = (
+    "ConjugateGradient",
+    "Gradient",
+    "AcceleratedGradient",
+    "FISTA",
+    "ProximalGradient",
+    "LevenbergMarquardt",
+    "GaussNewton",
+    "LBFGS",
+)
 
 
 @pytest.mark.parametrize(("algorithm", "problem"), [pair for pair in PAIRS if pair[0] in _PRIMAL])
@@ -225,6 +234,9 @@ def test_data_of_zeros_give_zeros(algorithm):
         "ConjugateGradient": ap.QuadraticSmoothness(),
         "Gradient": ap.SmoothedVariation(),
         "AcceleratedGradient": ap.SmoothedVariation(),
+        "LBFGS": ap.SmoothedVariation(),
+        "LevenbergMarquardt": ap.QuadraticSmoothness(),
+        "GaussNewton": ap.QuadraticSmoothness(),
         "FISTA": ap.L1(),
         "ProximalGradient": ap.L1(),
     }

@@ -10,8 +10,11 @@ from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
 from apheleia.algorithms.differentiate import Truncated, Unrolled
 from apheleia.algorithms.fista import FISTA
+from apheleia.algorithms.gauss_newton import GaussNewton
 from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
+from apheleia.algorithms.lbfgs import LBFGS
+from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.solve import solve
 
@@ -19,13 +22,16 @@ __all__ = [
     "ADMM",
     "ALGORITHMS",
     "FISTA",
+    "LBFGS",
     "AcceleratedGradient",
     "Algorithm",
     "ChambollePock",
     "CondatVu",
     "ConjugateGradient",
+    "GaussNewton",
     "Gradient",
     "HalfQuadraticSplitting",
+    "LevenbergMarquardt",
     "ProximalGradient",
     "State",
     "Truncated",

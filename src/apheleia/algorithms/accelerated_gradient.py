@@ -8,6 +8,7 @@ from torch import Tensor
 
 from apheleia.algorithms.accelerated import AcceleratedState, accelerated_certificates, accelerated_init, accelerated_step
 from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.gradient import bounded_obstacle, smooth_obstacle
 from apheleia.algorithms.optimality import optimality_residual
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
@@ -47,10 +48,7 @@ class AcceleratedGradient(Algorithm):
 
     def obstacle(self, problem: Problem) -> str | None:
         """Return why this algorithm cannot solve the problem, or None where it can."""
-        if problem.non_smooth or problem.split_terms:
-            names = [p.name for p in problem.non_smooth] + [h.name for h, _ in problem.terms if not h.is_smooth]
-            return f"needs a smooth objective; {', '.join(names)} is not"
-        return None
+        return smooth_obstacle(problem) or bounded_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> AcceleratedState:
         return accelerated_init(problem, x0, self.fixed_step)

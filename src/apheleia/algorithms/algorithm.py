@@ -43,6 +43,10 @@ class Algorithm(nn.Module, ABC):
     requires: str
     """What a problem must offer, in words, for messages and tables."""
 
+    look_every: int = 10
+    """Steps between two looks at the tolerance: divergence is caught within so many of showing. Without duals, step 1 may solve
+    it all, and is looked at too."""
+
     @property
     def name(self) -> str:
         """The name that reports use."""

@@ -12,8 +12,11 @@ from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
 from apheleia.algorithms.diagonal_system import diagonal_system
 from apheleia.algorithms.fista import FISTA
+from apheleia.algorithms.gauss_newton import GaussNewton
 from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
+from apheleia.algorithms.lbfgs import LBFGS
+from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import all_terms
 from apheleia.core.errors import CapabilityError
@@ -32,6 +35,9 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     CondatVu,
     ADMM,
     HalfQuadraticSplitting,
+    LevenbergMarquardt,
+    GaussNewton,
+    LBFGS,
 )
 """All algorithms, the more specific first."""
 
@@ -54,6 +60,8 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
     CapabilityError
         If none can: the objective is not convex and has several non-smooth parts.
     """
+    if problem.unbounded:
+        return _without_lipschitz_constant(problem)
     if not problem.is_convex:
         for candidate in (Gradient(), ProximalGradient(), HalfQuadraticSplitting()):
             if candidate.obstacle(problem) is None:
@@ -75,6 +83,20 @@ def choose(problem: Problem) -> tuple[Algorithm, str]:
         which = f"{own[0].name} has a closed-form proximal map" if own else "no part acts on x itself"
         return ChambollePock(), f"terms h(K x), and {which}"
     return CondatVu(), "terms h(K x) with a gradient or a proximal map on x"
+
+
+def _without_lipschitz_constant(problem: Problem) -> tuple[Algorithm, str]:
+    """Return the algorithm for a problem with a part whose gradient is not known to be Lipschitz."""
+    name = problem.unbounded[0].name
+    if LevenbergMarquardt().obstacle(problem) is None:
+        return LevenbergMarquardt(), f"{name} of a map that is not linear"
+    for candidate in (LBFGS(), ProximalGradient()):
+        if candidate.obstacle(problem) is None:
+            return candidate, f"the gradient of {name} has no known Lipschitz constant"
+    raise CapabilityError(
+        f"solve: no algorithm takes {name}, whose gradient is not known to be Lipschitz, together with "
+        f"{', '.join(problem.non_smooth_names)}. Take one prior with a proximal map, or smooth ones such as SmoothedVariation."
+    )
 
 
 def _useful_basis(problem: Problem) -> Basis | None:

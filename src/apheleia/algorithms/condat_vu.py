@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.gradient import bounded_obstacle
 from apheleia.algorithms.primal_dual import (
     PrimalDualState,
     primal_dual_certificate,
@@ -62,6 +63,8 @@ class CondatVu(Algorithm):
         """Return why this algorithm cannot solve the problem, or None where it can."""
         if not problem.is_convex:
             return "needs a convex objective"
+        if problem.unbounded:
+            return bounded_obstacle(problem)
         return None if problem.split_terms else "needs at least one term (h, K); this problem has none"
 
     def init(self, problem: Problem, x0: Tensor) -> PrimalDualState:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from apheleia.algorithms.accelerated import AcceleratedState, accelerated_certificates, accelerated_init, accelerated_step
 from apheleia.algorithms.algorithm import Algorithm
+from apheleia.algorithms.gradient import bounded_obstacle
 from apheleia.algorithms.optimality import optimality_residual
 from apheleia.algorithms.proximal_gradient import proximal_obstacle, proximal_part
 from apheleia.core.certificate import Certificate
@@ -52,7 +53,7 @@ class FISTA(Algorithm):
 
     def obstacle(self, problem: Problem) -> str | None:
         """Return why this algorithm cannot solve the problem, or None where it can."""
-        return proximal_obstacle(problem)
+        return proximal_obstacle(problem) or bounded_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> AcceleratedState:
         return accelerated_init(problem, x0, self.fixed_step)

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from apheleia.algorithms.algorithm import Algorithm
 from apheleia.algorithms.optimality import optimality_residual
-from apheleia.algorithms.spectral import SpectralState, spectral_init, spectral_step
+from apheleia.algorithms.spectral import SpectralState, search_smoothness, spectral_init, spectral_step
 from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.problem import Problem
 
-__all__ = ["Gradient", "descent_certificate", "search_certificate"]
+__all__ = ["Gradient", "bounded_obstacle", "descent_certificate", "search_certificate", "smooth_obstacle"]
 
 _SOURCE = "Zhang and Hager 2004, doi:10.1137/S1052623403428208; Raydan 1997, doi:10.1137/S1052623494266365"
 
@@ -40,7 +40,7 @@ class Gradient(Algorithm):
     Source: M. Raydan, SIAM Journal on Optimization 7 (1997), doi:10.1137/S1052623494266365.
     """
 
-    requires = "smooth parts only"
+    requires = "differentiable parts only"
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
@@ -50,10 +50,7 @@ class Gradient(Algorithm):
 
     def obstacle(self, problem: Problem) -> str | None:
         """Return why this algorithm cannot solve the problem, or None where it can."""
-        if problem.non_smooth or problem.split_terms:
-            names = [p.name for p in problem.non_smooth] + [h.name for h, _ in problem.terms if not h.is_smooth]
-            return f"needs a smooth objective; {', '.join(names)} is not"
-        return None
+        return smooth_obstacle(problem)
 
     def init(self, problem: Problem, x0: Tensor) -> SpectralState:
         return spectral_init(problem, x0, None, self.fixed_step)
@@ -65,11 +62,23 @@ class Gradient(Algorithm):
         return optimality_residual(problem, state.x, (), state.scale)
 
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
-        smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+        smoothness = search_smoothness(problem, state.x)
         if self.fixed_step is not None:
             return (descent_certificate(problem, self.fixed_step, smoothness),)
         goal = "the objective tends to its minimum" if problem.is_convex else "the gradient tends to zero, no more: not convex"
         return (search_certificate(smoothness, goal, _SOURCE),)
+
+
+def smooth_obstacle(problem: Problem) -> str | None:
+    """Return why the objective has no gradient, or None."""
+    names = problem.non_smooth_names
+    return f"needs a smooth objective; {', '.join(names)} is not" if names else None
+
+
+def bounded_obstacle(problem: Problem) -> str | None:
+    """Return why no Lipschitz constant of the gradient is known, or None."""
+    names = ", ".join(part.name for part in problem.unbounded)
+    return f"needs a Lipschitz constant of the gradient; that of {names} is not known" if names else None
 
 
 def search_certificate(smoothness: Bound, goal: str, source: str) -> Certificate:

@@ -26,7 +26,8 @@ class Reference:
     point : Tensor
         |x| where the fidelity begins, or |x0| where it suggests nothing or zero.
     gradient : Tensor
-        |grad f(0)|, which is |A^H y| for least squares; where that vanishes, the least |K_i^H grad h_i|, or |grad f(x0)|.
+        |grad f(0)|, which is |A^H y| for least squares; where that vanishes, the least |K_i^H grad h_i|, or |grad f(x0)|, or
+        f(0) / |x0| if that is less and f has no known Lipschitz constant.
     images : tuple of Tensor
         One |K_i x| a term, where the fidelity begins, and no less than a thousandth of |K_i| |x|: below that, K_i x is zero.
     norms : tuple of Tensor
@@ -53,6 +54,10 @@ def reference(problem: Problem, x0: Tensor, force: Tensor | None = None) -> Refe
     images = tuple(_largest(image.expand(batch), 1e-3 * n * size) for image, n in zip(images, norms, strict=True))
     if not bool((still > 0).all()):
         own = space.norm(problem.smooth_grad(x0))
+        if problem.unbounded:
+            # a non-linear map whose derivative vanishes at 0: neither a start near there nor one far away may set the size
+            fall = problem.smooth_value(torch.zeros_like(x0)) / _positive(size)
+            own = torch.where(own > 0, torch.minimum(own, fall), fall)
         forces = [_force(h, K, x0, point).expand(batch) for h, K in problem.split_terms]
         least = torch.stack([*forces, torch.full_like(own, torch.inf)]).amin(0)
         still = torch.where(still > 0, still, torch.where(least.isfinite(), least, own))

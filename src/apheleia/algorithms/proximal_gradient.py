@@ -9,7 +9,7 @@ from torch import Tensor
 from apheleia.algorithms.algorithm import Algorithm
 from apheleia.algorithms.gradient import descent_certificate, search_certificate
 from apheleia.algorithms.optimality import optimality_residual
-from apheleia.algorithms.spectral import SpectralState, spectral_init, spectral_step
+from apheleia.algorithms.spectral import SpectralState, search_smoothness, spectral_init, spectral_step
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
 from apheleia.functionals.functional import Functional
@@ -41,7 +41,7 @@ class ProximalGradient(Algorithm):
     Source: S. Wright, R. Nowak, M. Figueiredo, IEEE Transactions on Signal Processing 57 (2009), doi:10.1109/TSP.2009.2016892.
     """
 
-    requires = "smooth parts and one proximable part"
+    requires = "differentiable parts and one proximable part"
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class ProximalGradient(Algorithm):
     def certify(self, problem: Problem, state: SpectralState) -> tuple[Certificate, ...]:
         part = proximal_part(problem)
         exact = part is None or part.has_exact_prox
-        smoothness = problem.smoothness(tuple(state.x.shape[state.x.ndim - problem.space.rank :]))
+        smoothness = search_smoothness(problem, state.x)
         if self.fixed_step is not None:
             return (descent_certificate(problem, self.fixed_step, smoothness, exact),)
         if not problem.is_convex:
@@ -84,9 +84,8 @@ def proximal_part(problem: Problem) -> Functional | None:
 
 def proximal_obstacle(problem: Problem) -> str | None:
     """Return why a problem is not of the form smooth + one proximable part, either of which may be absent, or None."""
-    terms = [h.name for h, _ in problem.terms if not h.is_smooth]
-    if terms:
-        return f"takes no terms h(K x); this problem has {', '.join(terms)}"
+    if problem.term_names:
+        return f"takes no terms h(K x); this problem has {', '.join(problem.term_names)}"
     if len(problem.non_smooth) > 1:
         return "takes one non-smooth part; this problem has " + ", ".join(p.name for p in problem.non_smooth)
     part = proximal_part(problem)

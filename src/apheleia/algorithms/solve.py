@@ -28,10 +28,6 @@ __all__ = ["Callback", "solve"]
 Callback = Callable[[State, Tensor], None]
 """Called after every step with the state and the latest residual, (*batch,); it must not change either."""
 
-LOOK_EVERY = 10
-"""Steps between two looks: divergence is caught within 10 steps of showing. Without duals, step 1 may solve it all."""
-
-
 CURVE = 2
 """Ratio of the steps of two points of the convergence curve, whose objective costs an application of A."""
 
@@ -161,7 +157,7 @@ def _run(
         state = merge(watch.active, algorithm.step(problem, state), state)
         last = state.k == max_steps
         first = state.k == 1 and not state.duals
-        tenth = state.k % LOOK_EVERY == 0
+        tenth = state.k % algorithm.look_every == 0
         # a run that does not stop early looks rarely, unless something grows
         due = tenth if early_stopping else state.k >= SPARSE * seen or (tenth and bool(has_grown(state, scales, space).any()))
         if first or last or due:

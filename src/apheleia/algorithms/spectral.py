@@ -18,11 +18,12 @@ from torch import Tensor
 from apheleia.algorithms.algorithm import State
 from apheleia.algorithms.optimality import Reference, reference
 from apheleia.algorithms.step_sizes import safe_value
-from apheleia.core.space import per_sample
+from apheleia.core.bound import Bound
+from apheleia.core.space import as_wide, per_sample
 from apheleia.functionals.functional import Functional
 from apheleia.problem import Problem
 
-__all__ = ["SpectralState", "spectral_init", "spectral_step"]
+__all__ = ["SpectralState", "search_smoothness", "spectral_init", "spectral_step"]
 
 MEMORY = 0.85
 """Weight of earlier objective values in the average that the line search takes as its reference; 0 makes it monotone."""
@@ -62,10 +63,28 @@ class SpectralState(State):
     scale: Reference
 
 
+PROBE = 1e-2
+"""Share of |x| that is walked along the gradient to see how much it changes, where no Lipschitz constant is known."""
+
+
+def search_smoothness(problem: Problem, x: Tensor) -> Bound:
+    """Return the Lipschitz constant of the gradient, or where none is known an estimate from a short walk along it at `x`."""
+    space = problem.space
+    if not problem.unbounded:
+        return problem.smoothness(tuple(x.shape[x.ndim - space.rank :]))
+    with torch.no_grad():
+        gradient, size = problem.smooth_grad(x), space.norm(x)
+        steep = space.norm(gradient)
+        length = PROBE * torch.where(size > 0, size, 1.0) / torch.where(steep > 0, steep, 1.0)
+        change = problem.smooth_grad(x - as_wide(length, x, space.rank) * gradient) - gradient
+        walked = torch.where(steep > 0, length * steep, 1.0)
+    return Bound(space.norm(change) / walked, "estimate", "change of the gradient along itself at x0")
+
+
 def spectral_init(problem: Problem, x0: Tensor, simple: Functional | None, step: float | None) -> SpectralState:
     """Return the state at `x0`, or at its proximal point where a constraint makes the objective infinite there."""
-    space, batch = problem.space, problem.space.batch_shape(x0)
-    smoothness = safe_value(problem.smoothness(tuple(x0.shape[x0.ndim - space.rank :])), x0, batch)
+    batch = problem.space.batch_shape(x0)
+    smoothness = safe_value(search_smoothness(problem, x0), x0, batch)
     safe = 1 / torch.where(smoothness > 0, smoothness, 1.0)
     scale = reference(problem, x0)
     first = torch.full_like(safe, step) if step is not None else safe

@@ -83,6 +83,16 @@ class Functional(nn.Module, ABC):
         return False
 
     @property
+    def is_differentiable(self) -> bool:
+        """Whether it has a gradient everywhere, which need not be Lipschitz; every smooth one has."""
+        return self.is_smooth
+
+    @property
+    def has_linearised_hessian(self) -> bool:
+        """Whether it is a convex quadratic of a differentiable map: then `linearised_hessian` is a linear operator."""
+        return self.is_quadratic and self.is_convex
+
+    @property
     def parts(self) -> tuple[Functional, ...]:
         """The summands, for a sum; otherwise the functional alone."""
         return (self,)
@@ -123,6 +133,9 @@ class Functional(nn.Module, ABC):
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         raise CapabilityError(f"{self.name} declares to be quadratic and does not write `_hessian`.")
 
+    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
+        return self._hessian(tuple(x.shape[x.ndim - self.space.rank :]))
+
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         """Return the eigenvalues of the Hessian for images of `shape`, broadcasting with the coefficients of that basis."""
         raise CapabilityError(f"{self.name} declares a diagonal Hessian and does not write `_hessian_eigenvalues`.")
@@ -155,9 +168,9 @@ class Functional(nn.Module, ABC):
         Raises
         ------
         CapabilityError
-            If it is not smooth.
+            If it is not differentiable.
         """
-        if not self.is_smooth:
+        if not self.is_differentiable:
             raise CapabilityError(f"{self.name} is not smooth and has no gradient. Use its proximal map, or a smoothed version.")
         return self._grad(self.space.check(x, self.name, "x"))
 
@@ -254,6 +267,26 @@ class Functional(nn.Module, ABC):
             raise CapabilityError(f"{self.name} is not quadratic and has no constant Hessian.")
         return self._hessian(self._fixed(shape))
 
+    @final
+    def linearised_hessian(self, x: Tensor) -> LinearOperator:
+        """Return J(x)^H Q J(x) for a functional q(A(x)), Q the Hessian of the convex quadratic q and J the derivative of A.
+
+        The Hessian of Gauss and Newton: positive semi-definite, and exact where A is linear.
+
+        Parameters
+        ----------
+        x : Tensor, (*batch, *space)
+            Where; its batch axes are those of what the operator is applied to.
+
+        Raises
+        ------
+        CapabilityError
+            If it is no quadratic of a differentiable map.
+        """
+        if not self.has_linearised_hessian:
+            raise CapabilityError(f"{self.name} is no convex quadratic of a differentiable map and has no linearised Hessian.")
+        return self._linearised_hessian(self.space.check(x, f"{self.name}.linearised_hessian", "x"))
+
     def _fixed(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
         if shape is not None:
             return tuple(shape)
@@ -265,7 +298,9 @@ class Functional(nn.Module, ABC):
         if not bool((torch.as_tensor(step) > 0).all()):
             raise ArgumentError(f"{self.name}.prox: `step` must be above zero; got {step!r}.")
         if not self.is_proximable:
-            other = " Its split (h, K) has one." if self.split is not None else " Use its gradient." if self.is_smooth else ""
+            other = (
+                " Its split (h, K) has one." if self.split is not None else " Use its gradient." if self.is_differentiable else ""
+            )
             raise CapabilityError(f"{self.name} is not proximable.{other}")
 
     __array_ufunc__ = None  # an ndarray on the left leaves the product to __rmul__
@@ -344,6 +379,16 @@ class Scaled(Functional):
         return self.functional.is_from_numpy
 
     @property
+    def is_differentiable(self) -> bool:
+        """Whether it has a gradient everywhere."""
+        return self.functional.is_differentiable
+
+    @property
+    def has_linearised_hessian(self) -> bool:
+        """Whether it is a convex quadratic of a differentiable map."""
+        return self.functional.has_linearised_hessian
+
+    @property
     def parts(self) -> tuple[Functional, ...]:
         """The summands."""
         inner = self.functional.parts
@@ -400,6 +445,9 @@ class Scaled(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.weight * self.functional._hessian(shape)
+
+    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
+        return self.weight * self.functional._linearised_hessian(x)
 
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         values = self.functional._hessian_eigenvalues(basis, shape)
@@ -465,6 +513,16 @@ class Sum(Functional):
         return any(f.is_from_numpy for f in self.summands)
 
     @property
+    def is_differentiable(self) -> bool:
+        """Whether it has a gradient everywhere."""
+        return all(f.is_differentiable for f in self.summands)
+
+    @property
+    def has_linearised_hessian(self) -> bool:
+        """Whether it is a sum of convex quadratics of differentiable maps."""
+        return all(f.has_linearised_hessian for f in self.summands)
+
+    @property
     def parts(self) -> tuple[Functional, ...]:
         """The summands."""
         return self.summands
@@ -489,6 +547,9 @@ class Sum(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return reduce(lambda a, b: a + b, [f._hessian(shape) for f in self.summands])
+
+    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
+        return reduce(lambda a, b: a + b, [f._linearised_hessian(x) for f in self.summands])
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         """Return the same object with all that depends only on shape and precision computed once."""
@@ -553,6 +614,16 @@ class Composition(Functional):
         return self.functional.batch_shape
 
     @property
+    def is_differentiable(self) -> bool:
+        """Whether it has a gradient everywhere."""
+        return self.functional.is_differentiable
+
+    @property
+    def has_linearised_hessian(self) -> bool:
+        """Whether it is a convex quadratic of a differentiable map."""
+        return self.functional.has_linearised_hessian
+
+    @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
         """The pair (h, K) with value h(K x)."""
         return (self.functional, self.operator) if self.functional.is_proximable else None
@@ -586,6 +657,9 @@ class Composition(Functional):
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.operator.H @ self.functional._hessian(self.operator.output_shape(shape)) @ self.operator
+
+    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
+        return self.operator.H @ self.functional._linearised_hessian(self.operator._forward(x)) @ self.operator
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
         """Return the same object with all that depends only on shape and precision computed once."""

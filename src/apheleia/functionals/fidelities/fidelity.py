@@ -92,6 +92,16 @@ class Fidelity(Functional):
         return self._from_numpy
 
     @property
+    def is_differentiable(self) -> bool:
+        """Whether it has a gradient everywhere, as its loss has; Lipschitz only where A is linear."""
+        return self.loss.is_differentiable
+
+    @property
+    def has_linearised_hessian(self) -> bool:
+        """Whether its loss is a convex quadratic, for any A."""
+        return self.loss.has_linearised_hessian
+
+    @property
     def split(self) -> tuple[Functional, LinearOperator] | None:
         """The pair (h, K) with value h(K x)."""
         return (self.loss, self.A) if isinstance(self.A, LinearOperator) and self.loss.is_proximable else None
@@ -106,6 +116,10 @@ class Fidelity(Functional):
 
     def _grad(self, x: Tensor) -> Tensor:
         return self.A._vjp(x, self.loss._grad(self.A._forward(x)))
+
+    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
+        J = self.A.linearize(x)
+        return J.H @ self.loss._hessian(self.A.output_shape(tuple(x.shape[x.ndim - self.space.rank :]))) @ J
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         inner = self.loss._smoothness(self.A.output_shape(shape))
