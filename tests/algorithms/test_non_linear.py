@@ -101,7 +101,7 @@ def test_images_from_a_saturating_sensor(dtype):
     assert (report.algorithm, report.why) == ("LevenbergMarquardt", "LeastSquares of a map that is not linear")
     assert x.dtype == dtype
     assert float(((x - truth) ** 2).mean()) < 0.5 * float(((y - truth) ** 2).mean())
-    other, second = ap.solve(problem, ap.LBFGS(), x0=0 * y)
+    _, second = ap.solve(problem, ap.LBFGS(), x0=0 * y)
     assert float(second.objective) == pytest.approx(float(report.objective), rel=1e-3)
 
 
