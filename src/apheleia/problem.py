@@ -192,7 +192,7 @@ def _sorted(
         else:
             raise CapabilityError(
                 f"Problem: {part.name} is neither smooth nor proximable, and has no split (h, K). Declare is_smooth with "
-                "`_smoothness`, is_differentiable, or is_proximable with `_prox`; a non-linear A can be linearised, A.linearize(x)."
+                "`_smoothness`, is_differentiable, or is_proximable with `_prox`; linearise a non-linear A, A.linearize(x)."
             )
     pairs = [(part, K) for h, K in terms for part in h.parts]
     smooth += tuple(h @ K for h, K in pairs if _by_gradient(h))
