@@ -15,6 +15,7 @@ from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn
 from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
 from cases_bridges import BRIDGES
 from cases_fourier import FOURIER_OPERATORS
+from cases_tomography import TOMOGRAPHY_OPERATORS
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -381,6 +382,7 @@ OPERATORS = [
     *FOURIER_OPERATORS,
     *BLUR_OPERATORS,
     *BRIDGES,
+    *TOMOGRAPHY_OPERATORS,
 ]
 
 FUNCTIONALS = [

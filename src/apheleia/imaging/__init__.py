@@ -5,6 +5,7 @@ from apheleia.imaging.model import PRIORS, ImagingModel
 from apheleia.imaging.mri import birdcage_sensitivities, root_sum_of_squares, variable_density_mask
 from apheleia.imaging.noise import estimate_noise_std
 from apheleia.imaging.restore import Restoration, restore
+from apheleia.imaging.tomography import filtered_back_projection
 from apheleia.imaging.weight import discrepancy_weight
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "box_kernel",
     "discrepancy_weight",
     "estimate_noise_std",
+    "filtered_back_projection",
     "gaussian_kernel",
     "read_kernel",
     "restore",

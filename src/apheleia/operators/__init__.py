@@ -5,6 +5,7 @@ from apheleia.operators.check import check_adjoint, check_linear, check_norm
 from apheleia.operators.convolution import Convolution
 from apheleia.operators.decimation import Decimation
 from apheleia.operators.diagonal import Diagonal
+from apheleia.operators.fan_beam_transform import FanBeamTransform
 from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.finite_differences import FiniteDifferences
 from apheleia.operators.identity import Identity
@@ -14,6 +15,7 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.wavelet import WaveletTransform
+from apheleia.operators.xray_transform import XRayTransform
 
 __all__ = [
     "Convolution",
@@ -21,6 +23,7 @@ __all__ = [
     "Crop",
     "Decimation",
     "Diagonal",
+    "FanBeamTransform",
     "FiniteDifferences",
     "FourierFilter",
     "Identity",
@@ -30,6 +33,7 @@ __all__ = [
     "MultiCoilMRI",
     "Operator",
     "WaveletTransform",
+    "XRayTransform",
     "check_adjoint",
     "check_linear",
     "check_norm",

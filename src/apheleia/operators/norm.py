@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.space import Space, per_sample
 
-__all__ = ["power_iteration", "schur_bound"]
+__all__ = ["perron_bound", "power_iteration", "schur_bound"]
 
 
 def power_iteration(
@@ -79,3 +79,39 @@ def schur_bound(row_sums: Tensor, column_sums: Tensor, space_in: Space, space_ou
     """
     value = (row_sums.amax(space_out.axes) * column_sums.amax(space_in.axes)).sqrt()
     return Bound(value, "upper", "sqrt of maximal row sum times maximal column sum")
+
+
+def perron_bound(gram: Callable[[Tensor], Tensor], space: Space, device: torch.device | None, steps: int) -> Bound:
+    """Bound |A| for an operator with non-negative entries: |A|^2 <= max_i (A^H A v)_i / v_i for every positive v.
+
+    The vectors are those of a power iteration from all ones, kept away from zero; the least of the bounds counts.
+
+    Parameters
+    ----------
+    gram : callable
+        v -> A^H A v for v of shape (*space).
+    space : Space
+        The domain of A, with fixed sizes.
+    device : torch.device or None
+        Where to run.
+    steps : int
+        Applications of A^H A.
+
+    Returns
+    -------
+    Bound
+        An upper bound, scalar, in float64.
+
+    Notes
+    -----
+    Source: L. Collatz, Mathematische Zeitschrift 48 (1942), doi:10.1007/BF01180013.
+    """
+    v = torch.ones([size or 1 for size in space.shape], dtype=torch.float64, device=device)
+    best = torch.full((), torch.inf, dtype=torch.float64, device=device)
+    with torch.no_grad():
+        for _ in range(steps):
+            image = gram(v)
+            best = torch.minimum(best, (image / v).amax())
+            v = (image / torch.where(image.amax() > 0, image.amax(), 1.0)).clamp(min=1e-3)
+    # room for the rounding of the sums
+    return Bound((best * (1 + 1e-12)).sqrt(), "upper", "max (A^H A v) / v over positive v")

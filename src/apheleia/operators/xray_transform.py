@@ -1,0 +1,139 @@
+"""The X-ray transform of images for parallel rays: tomography in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy
+from torch import Tensor
+
+from apheleia.core.bound import Bound
+from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.interop import ArrayLike
+from apheleia.core.space import Space
+from apheleia.operators.joseph import ParallelRays
+from apheleia.operators.line_integrals import line_integrals, spread_along_lines
+from apheleia.operators.linear import LinearOperator
+from apheleia.operators.norm import perron_bound
+
+__all__ = ["NORM_STEPS", "XRayTransform", "checked_geometry"]
+
+NORM_STEPS = 6
+"""Applications of A^H A that tighten the bound on the norm; each costs a projection and its transpose."""
+
+
+@final
+class XRayTransform(LinearOperator):
+    """x -> its integrals along parallel lines, (A x)[v, d] = integral of x over {(r, u): r cos a_v + u sin a_v = t_d}.
+
+    Images (channel, height, width) give sinograms (channel, view, detector). r points to the right and u upwards from the
+    middle of the image, at angle 0 the rays run vertically, and t_d = (d - centre) detector_spacing. Discretised by Joseph's
+    method: linear interpolation where a ray crosses a row (a column, for flat rays), zero beyond the image.
+
+    Parameters
+    ----------
+    angle_deg : sequence of float, (view,)
+        Angles of the views, in degrees, counter-clockwise; any values in any order.
+    size : (int, int)
+        Height and width of the image, in pixels.
+    detectors : int, optional
+        Number of detector elements; by default as many as see the whole image, ceil(diagonal / detector_spacing).
+    detector_spacing : float, optional
+        Distance of two detector elements, above zero, in the unit of `pixel_size`; a pixel by default.
+    centre : float, optional
+        Where the axis of rotation is seen on the detector, in elements; by default in its middle, (detectors - 1) / 2.
+    pixel_size : float, default 1
+        Side of a pixel, above zero, in any unit of length; integrals are in that unit.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no angle, an angle is not finite, or a size or distance is not above zero.
+
+    Notes
+    -----
+    Certificate: the adjoint is the exact transpose; norm: an upper bound by positive vectors, usually a few per cent above.
+    Complexity: O(views * height * width) interpolations and no memory beyond the data, with numba (extra "fast") on the CPU;
+    without numba, and on other devices, some ten times slower by torch in blocks. Angles get no gradient.
+    Source: P. Joseph, IEEE Transactions on Medical Imaging 1 (1982), doi:10.1109/TMI.1982.4307572.
+
+    Examples
+    --------
+    >>> import torch
+    >>> A = XRayTransform([0.0, 90.0], (2, 3), detectors=3)
+    >>> A(torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]))[0, 0]
+    tensor([5., 7., 9.])
+    """
+
+    is_non_negative = True
+
+    def __init__(
+        self,
+        angle_deg: ArrayLike | Sequence[float],
+        size: tuple[int, int],
+        detectors: int | None = None,
+        *,
+        detector_spacing: float | None = None,
+        centre: float | None = None,
+        pixel_size: float = 1.0,
+    ) -> None:
+        spacing = pixel_size if detector_spacing is None else detector_spacing
+        angle = checked_geometry("XRayTransform", angle_deg, size, detectors, spacing, pixel_size)
+        count = int(numpy.ceil(numpy.hypot(*size) * pixel_size / spacing)) if detectors is None else detectors
+        super().__init__(Space((None, *size)), Space((None, len(angle), count)))
+        middle = (count - 1) / 2 if centre is None else centre
+        self.size = (size[0], size[1])
+        self.angle_deg = numpy.rad2deg(angle)
+        self.detector_spacing = spacing
+        self.centre = middle
+        self.pixel_size = pixel_size
+        self.rays = ParallelRays.at(angle, self.size, count, spacing / pixel_size, middle)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.pixel_size * line_integrals(x, self.rays, self.size)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.pixel_size * spread_along_lines(y, self.rays, self.size)
+
+    def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
+        return perron_bound(lambda v: self._adjoint(self._forward(v)), Space((1, *self.size)), None, NORM_STEPS)
+
+    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], self.rays.start.size, self.rays.count)
+
+    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], *self.size)
+
+
+def checked_geometry(
+    who: str,
+    angle_deg: ArrayLike | Sequence[float],
+    size: tuple[int, int],
+    detectors: int | None,
+    spacing: float,
+    pixel_size: float,
+) -> numpy.ndarray:
+    """Return the angles in radians, (view,), of a geometry that makes sense.
+
+    Raises
+    ------
+    ArgumentError
+        If it does not.
+    ShapeError
+        If the angles are not a list.
+    """
+    values = angle_deg.detach().cpu() if isinstance(angle_deg, Tensor) else angle_deg
+    angle = numpy.asarray(values, dtype=numpy.float64)
+    if angle.ndim != 1 or angle.size == 0:
+        raise ShapeError(f"{who}: `angle_deg` must be a list of at least one angle; got shape {angle.shape}.")
+    if not numpy.isfinite(angle).all():
+        raise ArgumentError(f"{who}: `angle_deg` must be finite; got {angle[~numpy.isfinite(angle)][0]}.")
+    if len(size) != 2 or min(size) < 1:
+        raise ArgumentError(f"{who}: `size` must be (height, width), at least 1 each; got {tuple(size)}.")
+    if detectors is not None and (not isinstance(detectors, int) or detectors < 1):
+        raise ArgumentError(f"{who}: `detectors` must be a whole number >= 1; got {detectors!r}.")
+    for name, value in (("pixel_size", pixel_size), ("detector_spacing", spacing)):
+        if not (value > 0 and numpy.isfinite(value)):
+            raise ArgumentError(f"{who}: `{name}` must be a finite number above zero; got {value!r}.")
+    return numpy.deg2rad(angle)
