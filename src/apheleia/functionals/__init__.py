@@ -2,7 +2,8 @@
 
 from apheleia.functionals.check import check_gradient, check_prox
 from apheleia.functionals.fidelities import Fidelity, HuberLoss, KullbackLeibler, LeastAbsoluteDeviations, LeastSquares
-from apheleia.functionals.functional import Composition, Functional, Scaled, Sum
+from apheleia.functionals.calculus import Composition, Scaled, Sum
+from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors import (
     L1,
     Ball,

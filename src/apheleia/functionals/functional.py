@@ -1,24 +1,24 @@
-"""Functional, a term of the objective, and its calculus: c * F, F + G, F @ K; predicates propagate through it."""
+"""Functional, a term of the objective; c * F, F + G and F @ K are in calculus.py."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import reduce
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 
 from apheleia.core.bound import Bound
-from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
-from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
-from apheleia.core.space import IMAGE, Space, as_wide, batch_shape, common_space, per_sample
+from apheleia.core.errors import ArgumentError, CapabilityError
+from apheleia.core.interop import ArrayLike, accepts_numpy
+from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.operators.linear import LinearOperator
-from apheleia.operators.operator import register
-from apheleia.operators.transforms import RANK, Basis
+from apheleia.operators.transforms import Basis
 
-__all__ = ["Composition", "Functional", "Scaled", "Sum"]
+if TYPE_CHECKING:
+    from apheleia.functionals.calculus import Composition, Scaled, Sum
+
+__all__ = ["Functional"]
 
 
 class Functional(nn.Module, ABC):
@@ -305,366 +305,25 @@ class Functional(nn.Module, ABC):
 
     __array_ufunc__ = None  # an ndarray on the left leaves the product to __rmul__
 
+    # a functional and its calculus know one another; the imports wait so that the modules do not
+
     def __rmul__(self, weight: float | ArrayLike) -> Scaled:
+        from apheleia.functionals.calculus import Scaled
+
         return Scaled(weight, self)
 
     def __mul__(self, weight: float | ArrayLike) -> Scaled:
-        return Scaled(weight, self)
+        return self.__rmul__(weight)
 
     def __add__(self, other: Functional) -> Sum:
-        if not isinstance(other, Functional):
-            return NotImplemented
-        return Sum((self, other))
+        from apheleia.functionals.calculus import Sum
+
+        return Sum((self, other)) if isinstance(other, Functional) else NotImplemented
 
     def __matmul__(self, operator: LinearOperator) -> Composition:
-        if not isinstance(operator, LinearOperator):
-            return NotImplemented
-        return Composition(self, operator)
+        from apheleia.functionals.calculus import Composition
 
-
-@final
-class Scaled(Functional):
-    """x -> c F(x), with one weight a sample where c has shape (*batch,).
-
-    Parameters
-    ----------
-    weight : float, Tensor or ndarray, (*batch,)
-        At least zero; a Parameter is learned.
-    functional : Functional
-        F.
-
-    Raises
-    ------
-    ArgumentError
-        If a weight is negative or not finite.
-    """
-
-    weight: Tensor
-
-    def __init__(self, weight: float | ArrayLike, functional: Functional) -> None:
-        super().__init__(functional.space)
-        value = as_tensor(weight, functional.name, "weight")
-        if value.is_complex() or not bool((value.detach() >= 0).all() and value.detach().isfinite().all()):
-            raise ArgumentError(f"{functional.name}: a weight must be a finite number >= 0; got {weight!r}.")
-        register(self, "weight", value)
-        self.functional = functional
-        self.is_convex = functional.is_convex
-        self.is_smooth = functional.is_smooth
-        self.is_quadratic = functional.is_quadratic
-        self.is_proximable = functional.is_proximable
-        self.has_exact_prox = functional.has_exact_prox
-        self.has_conjugate = functional.has_conjugate
-        self.hessian_bases = functional.hessian_bases
-        self.is_strongly_convex = functional.is_strongly_convex and bool((value > 0).all())
-
-    @property
-    def name(self) -> str:
-        """The name that messages use."""
-        return self.functional.name
-
-    @property
-    def formula(self) -> str:
-        """The term as a reader writes it."""
-        words = f"{self.weight.item():.4g}" if self.weight.numel() == 1 else "c"
-        return f"{words} {self.functional.formula}"
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Batch axes of its own parameters."""
-        return batch_shape(tuple(self.weight.shape), self.functional.batch_shape, who=self.name)
-
-    @property
-    def is_from_numpy(self) -> bool:
-        """Whether it was made from ndarrays."""
-        return self.functional.is_from_numpy
-
-    @property
-    def is_differentiable(self) -> bool:
-        """Whether it has a gradient everywhere."""
-        return self.functional.is_differentiable
-
-    @property
-    def has_linearised_hessian(self) -> bool:
-        """Whether it is a convex quadratic of a differentiable map."""
-        return self.functional.has_linearised_hessian
-
-    @property
-    def parts(self) -> tuple[Functional, ...]:
-        """The summands."""
-        inner = self.functional.parts
-        return (self,) if len(inner) == 1 else tuple(Scaled(self.weight, part) for part in inner)
-
-    @property
-    def split(self) -> tuple[Functional, LinearOperator] | None:
-        """The pair (h, K) with value h(K x)."""
-        inner = self.functional.split
-        return None if inner is None else (Scaled(self.weight, inner[0]), inner[1])
-
-    def _wide(self, x: Tensor) -> Tensor | float:
-        return per_sample(self.weight, x, self.space.rank)
-
-    def _narrow(self, x: Tensor) -> Tensor:
-        return self.weight.to(x.real.dtype)
-
-    def _value(self, x: Tensor) -> Tensor:
-        energy = self.functional._value(x)
-        weight = self._narrow(x)
-        # 0 * inf is 0 here: a prior of weight zero is absent
-        return torch.where(weight > 0, weight * torch.where(weight > 0, energy, 0.0), 0.0)
-
-    def _grad(self, x: Tensor) -> Tensor:
-        return self._wide(x) * self.functional._grad(x)
-
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self.functional._prox(x, self._narrow(x) * step)
-
-    def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
-        return self.functional._prox_and_gap(x, self._narrow(x) * step, tol)
-
-    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
-        return self.functional._conj_prox(u, step, self._narrow(u) * weight)
-
-    def _conjugate(self, u: Tensor) -> Tensor:
-        # a weight of zero leaves the conjugate finite at zero only
-        weight = self._narrow(u)
-        positive = torch.where(weight > 0, weight, 1.0)
-        value = positive * self.functional._conjugate(u / as_wide(positive, u, self.space.rank))
-        return torch.where(weight > 0, value, torch.where(self.space.norm(u) == 0, 0.0, torch.inf))
-
-    def _dual_scale(self, u: Tensor) -> Tensor:
-        weight = self._narrow(u)
-        positive = torch.where(weight > 0, weight, 1.0)
-        scale = self.functional._dual_scale(u / as_wide(positive, u, self.space.rank))
-        return torch.where(weight > 0, scale, (self.space.norm(u) == 0).to(scale.dtype))
-
-    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
-        return self.functional._smoothness(shape).scaled(self.weight.detach(), "times the weight")
-
-    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
-        return self.functional._strong_convexity(shape).scaled(self.weight.detach(), "times the weight")
-
-    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
-        return self.weight * self.functional._hessian(shape)
-
-    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
-        return self.weight * self.functional._linearised_hessian(x)
-
-    def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        values = self.functional._hessian_eigenvalues(basis, shape)
-        return as_wide(self.weight, values, RANK[basis]) * values
-
-    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
-        """Return the same object with all that depends only on shape and precision computed once."""
-        return Scaled(self.weight, self.functional.prepared(shape, dtype))
-
-    def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
-        """Return a point to begin from, (*batch, *space), or None."""
-        return self.functional.start(shape)
-
-
-@final
-class Sum(Functional):
-    """x -> F_1(x) + ... + F_k(x).
-
-    Parameters
-    ----------
-    functionals : sequence of Functional
-        At least one; sums among them are flattened.
-
-    Raises
-    ------
-    ShapeError
-        If they live in different spaces.
-    """
-
-    def __init__(self, functionals: Sequence[Functional]) -> None:
-        flat = tuple(part for functional in functionals for part in functional.parts)
-        if not flat:
-            raise ArgumentError("Sum: give at least one functional; got none.")
-        super().__init__(reduce(lambda a, b: common_space(a, b, " + ".join(f.name for f in flat)), [f.space for f in flat]))
-        self.functionals = nn.ModuleList(flat)
-        self.summands = flat
-        self.is_convex = all(f.is_convex for f in flat)
-        self.is_smooth = all(f.is_smooth for f in flat)
-        self.is_quadratic = all(f.is_quadratic for f in flat)
-        self.is_strongly_convex = self.is_convex and any(f.is_strongly_convex for f in flat)
-        single = flat[0] if len(flat) == 1 else None
-        self.is_proximable = single is not None and single.is_proximable
-        self.has_exact_prox = single is not None and single.has_exact_prox
-
-    @property
-    def name(self) -> str:
-        """The name that messages use."""
-        return "(" + " + ".join(f.name for f in self.summands) + ")"
-
-    @property
-    def formula(self) -> str:
-        """The term as a reader writes it."""
-        return " + ".join(f.formula for f in self.summands)
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Batch axes of its own parameters."""
-        return batch_shape(*(f.batch_shape for f in self.summands), who=self.name)
-
-    @property
-    def is_from_numpy(self) -> bool:
-        """Whether it was made from ndarrays."""
-        return any(f.is_from_numpy for f in self.summands)
-
-    @property
-    def is_differentiable(self) -> bool:
-        """Whether it has a gradient everywhere."""
-        return all(f.is_differentiable for f in self.summands)
-
-    @property
-    def has_linearised_hessian(self) -> bool:
-        """Whether it is a sum of convex quadratics of differentiable maps."""
-        return all(f.has_linearised_hessian for f in self.summands)
-
-    @property
-    def parts(self) -> tuple[Functional, ...]:
-        """The summands."""
-        return self.summands
-
-    def _value(self, x: Tensor) -> Tensor:
-        return reduce(torch.add, [f._value(x) for f in self.summands])
-
-    def _grad(self, x: Tensor) -> Tensor:
-        return reduce(torch.add, [f._grad(x) for f in self.summands])
-
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self.summands[0]._prox(x, step)
-
-    def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
-        return self.summands[0]._prox_and_gap(x, step, tol)
-
-    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
-        return Bound.sum([f._smoothness(shape) for f in self.summands])
-
-    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
-        return Bound.sum([f._strong_convexity(shape) for f in self.summands], side="lower")
-
-    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
-        return reduce(lambda a, b: a + b, [f._hessian(shape) for f in self.summands])
-
-    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
-        return reduce(lambda a, b: a + b, [f._linearised_hessian(x) for f in self.summands])
-
-    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
-        """Return the same object with all that depends only on shape and precision computed once."""
-        return Sum([f.prepared(shape, dtype) for f in self.summands])
-
-    def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
-        """Return a point to begin from, (*batch, *space), or None."""
-        return next((x for x in (f.start(shape) for f in self.summands) if x is not None), None)
-
-
-@final
-class Composition(Functional):
-    """x -> F(K x), proximable where K is orthonormal, otherwise split into (F, K).
-
-    Parameters
-    ----------
-    functional : Functional
-        F, on the codomain of K.
-    operator : LinearOperator
-        K.
-
-    Raises
-    ------
-    ShapeError
-        If F does not live in the codomain of K.
-    """
-
-    def __init__(self, functional: Functional, operator: LinearOperator) -> None:
-        if not functional.space.accepts(operator.codomain.shape):
-            raise ShapeError(
-                f"{functional.name} @ {operator.name}: the functional takes ({functional.space}), "
-                f"the operator gives ({operator.codomain})."
-            )
-        if operator.codomain.is_complex and not functional.space.is_complex:
-            raise ShapeError(
-                f"{functional.name} @ {operator.name}: the functional takes real signals, the operator gives complex ones."
-            )
-        super().__init__(operator.domain)
-        self.functional = functional
-        self.operator = operator
-        self.is_convex = functional.is_convex
-        self.is_smooth = functional.is_smooth
-        self.is_quadratic = functional.is_quadratic
-        self.is_proximable = functional.is_proximable and operator.is_orthonormal
-        self.has_exact_prox = functional.has_exact_prox and operator.is_orthonormal
-        self.has_conjugate = functional.has_conjugate and operator.is_orthonormal
-        self.is_strongly_convex = functional.is_strongly_convex and operator.is_orthonormal
-
-    @property
-    def name(self) -> str:
-        """The name that messages use."""
-        return f"{self.functional.name} @ {self.operator.name}"
-
-    @property
-    def formula(self) -> str:
-        """The term as a reader writes it."""
-        return self.functional.formula.replace("x", f"{self.operator.name} x")
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """Batch axes of its own parameters."""
-        return self.functional.batch_shape
-
-    @property
-    def is_differentiable(self) -> bool:
-        """Whether it has a gradient everywhere."""
-        return self.functional.is_differentiable
-
-    @property
-    def has_linearised_hessian(self) -> bool:
-        """Whether it is a convex quadratic of a differentiable map."""
-        return self.functional.has_linearised_hessian
-
-    @property
-    def split(self) -> tuple[Functional, LinearOperator] | None:
-        """The pair (h, K) with value h(K x)."""
-        return (self.functional, self.operator) if self.functional.is_proximable else None
-
-    def _value(self, x: Tensor) -> Tensor:
-        return self.functional._value(self.operator._forward(x))
-
-    def _grad(self, x: Tensor) -> Tensor:
-        return self.operator._adjoint(self.functional._grad(self.operator._forward(x)))
-
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self.operator._adjoint(self.functional._prox(self.operator._forward(x), step))
-
-    def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
-        u, gap = self.functional._prox_and_gap(self.operator._forward(x), step, tol)
-        return self.operator._adjoint(u), gap
-
-    def _conjugate(self, u: Tensor) -> Tensor:
-        return self.functional._conjugate(self.operator._forward(u))
-
-    def _dual_scale(self, u: Tensor) -> Tensor:
-        return self.functional._dual_scale(self.operator._forward(u))
-
-    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
-        inner = self.functional._smoothness(self.operator.output_shape(shape))
-        return Bound.product([inner, self.operator.norm(shape).squared()], "product")
-
-    def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
-        inner = self.functional._strong_convexity(self.operator.output_shape(shape))
-        return Bound.product([inner, self.operator.smallest_singular_value(shape).squared()], "product", side="lower")
-
-    def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
-        return self.operator.H @ self.functional._hessian(self.operator.output_shape(shape)) @ self.operator
-
-    def _linearised_hessian(self, x: Tensor) -> LinearOperator:
-        return self.operator.H @ self.functional._linearised_hessian(self.operator._forward(x)) @ self.operator
-
-    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
-        """Return the same object with all that depends only on shape and precision computed once."""
-        inner = self.functional.prepared(self.operator.output_shape(shape), dtype)
-        return Composition(inner, self.operator.prepared(shape, dtype))
+        return Composition(self, operator) if isinstance(operator, LinearOperator) else NotImplemented
 
 
 def is_within(size: Tensor, limit: float = 1.0) -> Tensor:
