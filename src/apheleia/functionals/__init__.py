@@ -1,8 +1,8 @@
 """Functionals: the terms of an objective, with predicates that propagate through their calculus."""
 
+from apheleia.functionals.calculus import Composition, Scaled, Sum
 from apheleia.functionals.check import check_gradient, check_prox
 from apheleia.functionals.fidelities import Fidelity, HuberLoss, KullbackLeibler, LeastAbsoluteDeviations, LeastSquares
-from apheleia.functionals.calculus import Composition, Scaled, Sum
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors import (
     L1,
