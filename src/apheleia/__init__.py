@@ -65,7 +65,7 @@ from apheleia.functionals import (
     check_gradient,
     check_prox,
 )
-from apheleia.operators import check_adjoint, check_linear, check_norm
+from apheleia.operators import check_adjoint, check_derivative, check_linear, check_norm
 from apheleia.problem import Problem
 
 __version__ = "0.1.0"
@@ -118,6 +118,7 @@ __all__ = [
     "WaveletL1",
     "bridges",
     "check_adjoint",
+    "check_derivative",
     "check_gradient",
     "check_linear",
     "check_norm",

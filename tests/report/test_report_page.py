@@ -199,8 +199,8 @@ def test_a_batch_is_refused(pages):
 
 def test_a_name_missing_in_the_template_is_an_error():
     with pytest.raises(jinja2.UndefinedError):
-        page._environment().from_string("{{ no_such_name }}").render()
-    assert page._environment().from_string("{{ x }}").render(x="<&") == "&lt;&amp;"
+        page.environment().from_string("{{ no_such_name }}").render()
+    assert page.environment().from_string("{{ x }}").render(x="<&") == "&lt;&amp;"
 
 
 def test_the_inputs_stay_as_they_were(pages):

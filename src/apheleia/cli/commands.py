@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 import apheleia
+from apheleia.cli.check import Check
 from apheleia.cli.demo import Demo
 from apheleia.cli.list import List
 from apheleia.cli.restore import Restore
@@ -17,6 +18,7 @@ __all__ = ["run"]
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Restore, tyro.conf.subcommand("restore")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
 

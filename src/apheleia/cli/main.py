@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done. 1: a solver ran out of steps or diverged; its report is written all the same. 2: wrong use or bad input, told
-        in one sentence on standard error; nothing was written. 130: interrupted.
+        0: done. 1: a solver ran out of steps or diverged, or a check failed; the report is written all the same. 2: wrong use or
+        bad input, told in one sentence on standard error; nothing was written. 130: interrupted.
     """
     try:
         # deferred so that a bare install can say which extra is missing

@@ -1,9 +1,10 @@
 """Operators: how data are formed from a signal, with exact adjoints and norms that say how they were obtained."""
 
 from apheleia.operators.boundary import Crop
-from apheleia.operators.check import check_adjoint, check_linear, check_norm
+from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
 from apheleia.operators.convolution import Convolution
 from apheleia.operators.decimation import Decimation
+from apheleia.operators.diagnose import AdjointFault, find_adjoint_fault
 from apheleia.operators.diagonal import Diagonal
 from apheleia.operators.fan_beam_transform import FanBeamTransform
 from apheleia.operators.filters import CosineFilter, FourierFilter
@@ -18,6 +19,7 @@ from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
 
 __all__ = [
+    "AdjointFault",
     "Convolution",
     "CosineFilter",
     "Crop",
@@ -35,8 +37,10 @@ __all__ = [
     "WaveletTransform",
     "XRayTransform",
     "check_adjoint",
+    "check_derivative",
     "check_linear",
     "check_norm",
     "conjugate_gradient",
+    "find_adjoint_fault",
     "stack",
 ]

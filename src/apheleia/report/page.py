@@ -19,7 +19,7 @@ from apheleia.report.verdict import Verdict
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Page", "render"]
+__all__ = ["Page", "environment", "render"]
 
 _LIMIT_BYTES = 5_000_000
 
@@ -85,7 +85,7 @@ def render(page: Page) -> str:
     ArgumentError
         If the texts alone take more than the limit.
     """
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     named = dict(page.images.named())
     crops = choose_crops(named["observed"], named["restored"])
     rows, reach = close_ups(page.images, crops)
@@ -109,7 +109,14 @@ def render(page: Page) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates of the pages, which escape every text.
+
+    Raises
+    ------
+    MissingExtraError
+        If jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError as error:
