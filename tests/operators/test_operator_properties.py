@@ -267,6 +267,17 @@ def test_shifted_solve_of_the_prepared_gram(case: OperatorCase, shift):
     torch.testing.assert_close(gram(x) + wide * x, rhs)
 
 
+@every_operator
+@pytest.mark.parametrize("shift", [2.0, 1e-3])
+def test_gram_preconditioner_is_self_adjoint_and_positive_definite(case: OperatorCase, shift):
+    ready, r, s = case.make().prepared(case.shape, torch.float64), case.x(), case.x(seed=3)
+    apply = ready._gram_preconditioner(case.shape, torch.tensor(shift, dtype=torch.float64))
+    if apply is not None:
+        space = ready.domain
+        torch.testing.assert_close(space.inner(s, apply(r)), space.inner(apply(s), r), rtol=1e-9, atol=1e-9 / shift)
+        assert (space.inner(r, apply(r)) > 0).all()
+
+
 @operators_where(lambda case: bool(case.make().gram_bases))
 def test_gram_eigenvalues(case: OperatorCase):
     A, x = case.make(), case.x()

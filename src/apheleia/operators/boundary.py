@@ -33,8 +33,13 @@ def extend(x: Tensor, before: tuple[int, int], after: tuple[int, int], boundary:
     if boundary == "zero":
         return pad(x, (before[1], after[1], before[0], after[0]))
     for dim, left, right in zip((-2, -1), before, after, strict=True):
-        if left or right:
-            x = x.index_select(dim, _sources(x.shape[dim], left, right, boundary, x.device))
+        size = x.shape[dim]
+        if boundary == "reflect" and max(left, right) <= size:
+            # strips cost less than a gather
+            ends = x.narrow(dim, 0, left).flip(dim), x, x.narrow(dim, size - right, right).flip(dim)
+            x = torch.cat(ends, dim) if left or right else x
+        elif left or right:
+            x = x.index_select(dim, _sources(size, left, right, boundary, x.device))
     return x
 
 
@@ -45,8 +50,8 @@ def fold(y: Tensor, before: tuple[int, int], after: tuple[int, int], boundary: B
         inner = y.narrow(dim, left, size)
         if boundary != "zero" and (left or right):
             sources = _sources(size, left, right, boundary, y.device)
-            inner = inner.index_add(dim, sources[:left], y.narrow(dim, 0, left))
-            inner = inner.index_add(dim, sources[left + size :], y.narrow(dim, left + size, right))
+            ends = torch.cat((y.narrow(dim, 0, left), y.narrow(dim, left + size, right)), dim)
+            inner = inner.index_add(dim, torch.cat((sources[:left], sources[left + size :])), ends)
         y = inner
     return y
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor, is_floating
-from apheleia.core.space import IMAGE, Space
+from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.operators.boundary import Boundary, extend, fold
 from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import schur_bound
 from apheleia.operators.operator import register
+from apheleia.operators.transfer import fast_length, frequency_response, spectrum, symmetric_autocorrelation
 from apheleia.operators.transforms import Basis
 
 __all__ = ["Convolution"]
@@ -98,9 +101,9 @@ class Convolution(LinearOperator):
         """Return the same object with all that depends only on shape and precision computed once."""
         kernel = self._with_channel().to(dtype)
         if self.boundary == "circular":
-            return FourierFilter(_spectrum(kernel, shape[-2], shape[-1]), Space(shape))
+            return FourierFilter(spectrum(kernel, shape[-2], shape[-1]), Space(shape))
         if self.is_cosine:
-            return CosineFilter(_frequency_response(kernel, shape[-2], shape[-1]), Space(shape))
+            return CosineFilter(frequency_response(kernel, shape[-2], shape[-1]), Space(shape))
         return _BoundaryConvolution(kernel, self.boundary, Space(shape))
 
     def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
@@ -137,45 +140,60 @@ class _BoundaryConvolution(LinearOperator):
         self.before = (kh - 1 - kh // 2, kw - 1 - kw // 2)
         self.after = (kh // 2, kw // 2)
         self.size = (height, width)
-        self.extended = (height + kh - 1, width + kw - 1)
-        grid = tuple(_fast_length(size) for size in self.extended)
-        self.filter = FourierFilter(_spectrum(kernel, *grid), Space((None, *grid)))
+        grid = (fast_length(height + kh - 1), fast_length(width + kw - 1))
+        self.grown = (grid[0] - height, grid[1] - width)
+        self.beyond = (self.grown[0] - self.before[0], self.grown[1] - self.before[1])
+        self.filter = FourierFilter(spectrum(kernel, *grid), Space((None, *grid)))
 
     def _window(self, x: Tensor) -> Tensor:
         rows, columns = self.before
         return x[..., rows : rows + self.size[0], columns : columns + self.size[1]]
 
     def _forward(self, x: Tensor) -> Tensor:
-        wide = extend(x, self.before, self.after, self.boundary)
-        margin = [grid - own for grid, own in zip(self.filter.size, self.extended, strict=True)]
-        return self._window(self.filter._forward(torch.nn.functional.pad(wide, (0, margin[1], 0, margin[0]))))
+        # straight onto the grid: what lies on its margin is not read
+        return self._window(self.filter._forward(extend(x, self.before, self.beyond, self.boundary)))
 
     def _adjoint(self, y: Tensor) -> Tensor:
         rows, columns = self.before
-        margin = [grid - own - start for grid, own, start in zip(self.filter.size, self.size, self.before, strict=True)]
-        wide = self.filter._adjoint(torch.nn.functional.pad(y, (columns, margin[1], rows, margin[0])))
-        return fold(wide[..., : self.extended[0], : self.extended[1]], self.before, self.after, self.boundary)
+        wide = self.filter._adjoint(pad(y, (columns, self.beyond[1], rows, self.beyond[0])))
+        extended = wide[..., : rows + self.size[0] + self.after[0], : columns + self.size[1] + self.after[1]]
+        return fold(extended, self.before, self.after, self.boundary)
+
+    def _gram_preconditioner(self, shape: tuple[int, ...], shift: Tensor) -> Callable[[Tensor], Tensor] | None:
+        kernel = self.kernel.detach()
+        shift = shift.to(kernel.dtype)
+        wide = as_wide(shift, kernel, 3)
+        if self.boundary == "zero":
+            # of the whole plane, where it is a filter, seen through the window
+            inverse = FourierFilter(1 / (self.filter.transfer.detach().abs() ** 2 + wide), self.filter.domain)
+            return lambda r: inverse._forward(pad(r, (0, self.grown[1], 0, self.grown[0])))[..., : self.size[0], : self.size[1]]
+        total = kernel.abs().sum((-2, -1)).amax() ** 2
+        steep = bool((shift < 0.1 * total).any())
+        symmetric = symmetric_autocorrelation(kernel)
+        if symmetric is None or not (steep or self.boundary == "reflect"):
+            return None
+        # cosines see the mean of |K|^2 over mirrored frequencies only: where the two differ much, no preconditioner is better
+        values = frequency_response(symmetric, *self.size).clamp(min=0)
+        cosine = CosineFilter(1 / (values + wide), self.domain)
+        if self.boundary == "reflect":
+            return cosine._forward
+        # pixels that repeat beyond the edge count several times
+        repeated = self._adjoint(self._forward(torch.ones(*self._channels(), *self.size).to(kernel)))
+        scale = ((total + wide) / (repeated.clamp(min=0) + wide)).sqrt()
+        return lambda r: scale * cosine._forward(scale * r)
+
+    def _channels(self) -> tuple[int, ...]:
+        return (self.domain.shape[0] or self.kernel.shape[-3],)
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         kernel = self.kernel.double()
         if self.boundary == "zero":
-            filtered = FourierFilter(_spectrum(kernel, *self.filter.size), self.filter.domain)._norm(None)
+            filtered = FourierFilter(spectrum(kernel, *self.filter.size), self.filter.domain)._norm(None)
             return Bound(filtered.value, "upper", "maximum of the transfer function on the extended grid")
         size = _BoundaryConvolution(kernel.abs(), self.boundary, self.domain)
         channels = self.domain.shape[0] or kernel.shape[-3]
         ones = torch.ones(channels, *self.size, dtype=torch.float64, device=kernel.device)
         return schur_bound(size._forward(ones), size._adjoint(ones), self.domain, self.codomain)
-
-
-def _spectrum(kernel: Tensor, height: int, width: int) -> Tensor:
-    """Return the half spectrum of a kernel centred at k // 2, wrapped onto a grid that may be smaller than it."""
-    kh, kw = kernel.shape[-2:]
-    device = kernel.device
-    rows = (torch.arange(kh, device=device) - kh // 2) % height
-    columns = (torch.arange(kw, device=device) - kw // 2) % width
-    wrapped = torch.zeros(*kernel.shape[:-2], height, kw, dtype=kernel.dtype, device=device).index_add(-2, rows, kernel)
-    grid = torch.zeros(*kernel.shape[:-2], height, width, dtype=kernel.dtype, device=device).index_add(-1, columns, wrapped)
-    return torch.fft.rfft2(grid)
 
 
 def _is_symmetric(kernel: Tensor) -> bool:
@@ -184,24 +202,3 @@ def _is_symmetric(kernel: Tensor) -> bool:
         return False
     tolerance = 4 * torch.finfo(kernel.dtype).eps * kernel.abs().amax()
     return all(bool(((kernel - kernel.flip(axis)).abs() <= tolerance).all()) for axis in (-2, -1))
-
-
-def _frequency_response(kernel: Tensor, height: int, width: int) -> Tensor:
-    """Return the eigenvalues of a symmetric kernel on the cosines of an image, (..., height, width)."""
-    rows, columns = (
-        torch.cos(torch.pi / n * torch.outer(torch.arange(n, dtype=torch.float64), torch.arange(k) - k // 2)).to(kernel)
-        for n, k in zip((height, width), kernel.shape[-2:], strict=True)
-    )
-    return rows @ kernel @ columns.mT
-
-
-def _fast_length(size: int) -> int:
-    """Return the smallest length >= `size` with no prime factor above 5, for which an FFT is fast."""
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1

@@ -145,7 +145,14 @@ class LeastSquares(Fidelity):
         return f"1/2 |{'' if self.A.name == 'Identity' else 'A '}x - y|²{divisor}"
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self._prepared(self.signal_shape, x.dtype)._prox(x, step)
+        if self.has_exact_prox:
+            return self._prepared(self.signal_shape, x.dtype)._prox(x, step)
+        # for one map alone the force A^H (y - A x) comes cheaper than by the Gram operator
+        A = self._linear().prepared(self.signal_shape, x.dtype)
+        ratio, shift = _ratio_and_shift(self.squared_distance, x, step)
+        force = A._adjoint(self.loss._data(x) - A._forward(x))
+        moved = x + RegularisedSystem(A, A.gram, shift, self.signal_shape).solve(force)
+        return torch.where(as_wide(ratio, x, self.space.rank) > 0, moved, x)
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
         return self._prepared(self.signal_shape, x.dtype)._prox_and_gap(x, step, tol)
@@ -219,7 +226,7 @@ class _PreparedLeastSquares(Functional):
         return per_sample(self.loss.precision(x), x, self.space.rank) * residual
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        ratio, shift = self._ratio_and_shift(x, step)
+        ratio, shift = _ratio_and_shift(self.loss, x, step)
         if not self.has_exact_prox:
             system = RegularisedSystem(self.A, self.gram, shift, self.original.signal_shape)
             moved = x + system.solve(self.backprojection.to(x.dtype) - self.gram._forward(x))
@@ -231,7 +238,7 @@ class _PreparedLeastSquares(Functional):
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
         if self.has_exact_prox:
             return super()._prox_and_gap(x, step, tol)
-        ratio, shift = self._ratio_and_shift(x, step)
+        ratio, shift = _ratio_and_shift(self.loss, x, step)
         system = RegularisedSystem(self.A, self.gram, shift, self.original.signal_shape)
         force = self.backprojection.to(x.dtype) - self.gram._forward(x)
         width = step.to(x.real.dtype) if isinstance(step, Tensor) else step
@@ -244,11 +251,6 @@ class _PreparedLeastSquares(Functional):
 
         move, gap = system.solve_to_gap(force, accuracy, tol)
         return torch.where(as_wide(ratio, x, self.space.rank) > 0, x + move, x), gap
-
-    def _ratio_and_shift(self, x: Tensor, step: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Return step / noise_std^2 and its inverse s: the map solves (Q + s I) u = A^H y + s x, and leaves x at step zero."""
-        ratio = (step * self.loss.precision(x)).to(x.real.dtype)
-        return ratio, 1 / torch.where(ratio > 0, ratio, 1.0)
 
     def _conjugate(self, u: Tensor) -> Tensor:
         return self.original._conjugate(u)
@@ -272,3 +274,9 @@ class _PreparedLeastSquares(Functional):
         b = expand_batch(self.backprojection, self.batch_shape, self.space.rank)
         energy, square = self.space.inner(b, self.gram._forward(b)), self.space.inner(b, b)
         return per_sample(square / torch.where(energy > 0, energy, 1.0), b, self.space.rank) * b
+
+
+def _ratio_and_shift(loss: SquaredDistance, x: Tensor, step: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Return step / noise_std^2 and its inverse s: the map solves (Q + s I) u = A^H y + s x, and leaves x at step zero."""
+    ratio = (step * loss.precision(x)).to(x.real.dtype)
+    return ratio, 1 / torch.where(ratio > 0, ratio, 1.0)
