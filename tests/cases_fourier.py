@@ -6,7 +6,7 @@ import torch
 from case_types import EVERY, OperatorCase, randn, uniform
 from torch import Tensor
 
-from apheleia.operators import MultiCoilMRI
+from apheleia.operators import Matrix, MultiCoilMRI, PhaseRetrieval
 
 
 def _mask(*shape: int, seed: int = 2) -> Tensor:
@@ -46,4 +46,13 @@ MRI = [
     ),
 ]
 
-FOURIER_OPERATORS = [*MRI]
+PHASE = [
+    OperatorCase(
+        "linearisation of phase retrieval",
+        lambda: PhaseRetrieval(Matrix(_maps(5, 3))).linearize(_maps(3)),
+        (3,),
+        "upper",
+    ),
+]
+
+FOURIER_OPERATORS = [*MRI, *PHASE]

@@ -16,6 +16,7 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
+from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
 from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
 
@@ -36,13 +37,16 @@ __all__ = [
     "MultiCoilMRI",
     "Operator",
     "UnknownBoundaryConvolution",
+    "PhaseRetrieval",
     "WaveletTransform",
     "XRayTransform",
     "check_adjoint",
     "check_derivative",
     "check_linear",
     "check_norm",
+    "coded_diffraction",
     "conjugate_gradient",
     "find_adjoint_fault",
+    "spectral_initialization",
     "stack",
 ]
