@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from typing import final
 
 import torch
@@ -17,7 +19,12 @@ from apheleia.operators.operator import register
 
 __all__ = ["MultiCoilMRI"]
 
+Map = Callable[[Tensor], Tensor]
+
 _PLANE = (-2, -1)
+
+_CHUNK = 2**17
+"""Complex numbers that are transformed at a time, about a megabyte."""
 
 
 @final
@@ -137,6 +144,7 @@ class _PreparedMRI(LinearOperator):
 
     weights: Tensor
     maps: Tensor
+    mean_weights: Tensor
 
     def __init__(self, original: MultiCoilMRI, dtype: torch.dtype) -> None:
         super().__init__(original.domain, original.codomain)
@@ -149,6 +157,8 @@ class _PreparedMRI(LinearOperator):
         register(self, "maps", (before if maps is None else maps * before).to(dtype))
         converted = None if maps is None else maps.to(dtype if maps.is_complex() else dtype.to_real())
         self.ready_gram = original.gram_of(mask.to(dtype.to_real()), converted)
+        if isinstance(self.ready_gram, SensitivityGram):
+            self.register_buffer("mean_weights", self.ready_gram.mean_weights())
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.weights.to(x.dtype) * torch.fft.fft2(self.maps.to(x.dtype) * x, norm="ortho")
@@ -165,6 +175,10 @@ class _PreparedMRI(LinearOperator):
 
     def _gram(self) -> LinearOperator:
         return self.ready_gram
+
+    def _gram_preconditioner(self, shape: tuple[int, ...], shift: Tensor) -> Map | None:
+        gram = self.ready_gram
+        return gram.near_inverse(self.mean_weights, shift) if isinstance(gram, SensitivityGram) else None
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (1, *shape[1:])
@@ -209,24 +223,55 @@ class SensitivityGram(LinearOperator):
     def _forward(self, x: Tensor) -> Tensor:
         image = x.mT if self.is_turned else x
         if self.maps is None or self.conjugates is None:
-            out = self._filtered(image, self.weights.to(x.real.dtype))
+            out = self._filtered(image, self.weights)
         else:
-            coils = self._filtered(_like(self.maps, x) * image, self.weights.to(x.real.dtype))
-            out = (_like(self.conjugates, x) * coils).sum(-3, keepdim=True)
+            # few coils at a time: what stays in the cache is twice as fast as what has to be allocated
+            count = max(1, _CHUNK // image.numel()) if x.device.type == "cpu" else self.maps.shape[-3]
+            parts = zip(self.maps.split(count, -3), self.conjugates.split(count, -3), strict=True)
+            out = reduce(torch.add, (self._seen(image, maps, conjugates) for maps, conjugates in parts))
         return out.mT.contiguous() if self.is_turned else out
+
+    def _seen(self, image: Tensor, maps: Tensor, conjugates: Tensor) -> Tensor:
+        """Return sum_c conj(S_c) F^H w F (S_c x) over some of the coils."""
+        parts = _like(conjugates, image) * self._filtered(_like(maps, image) * image, self.weights)
+        return parts.sum(-3, keepdim=True) if parts.shape[-3] > 1 else parts
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._forward(y)
 
     def _filtered(self, x: Tensor, weights: Tensor) -> Tensor:
-        return torch.fft.ifftn(weights * torch.fft.fftn(x, dim=self.axes), dim=self.axes)
+        return torch.fft.ifftn(weights.to(x.real.dtype) * torch.fft.fftn(x, dim=self.axes), dim=self.axes)
 
     def _shifted_solve(self, rhs: Tensor, shift: Tensor | float) -> Tensor:
         if self.maps is not None:
             return super()._shifted_solve(rhs, shift)
+        return self._divided(rhs, self.weights, shift)
+
+    def _divided(self, rhs: Tensor, weights: Tensor, shift: Tensor | float) -> Tensor:
         image = rhs.mT if self.is_turned else rhs
-        out = self._filtered(image, 1 / (self.weights.to(rhs.real.dtype) + per_sample(shift, rhs, 3)))
-        return out.mT if self.is_turned else out
+        out = self._filtered(image, 1 / (weights.to(rhs.real.dtype) + per_sample(shift, rhs, 3)))
+        return out.mT.contiguous() if self.is_turned else out
+
+    def mean_weights(self) -> Tensor:
+        """Return the diagonal of F A^H A F^H, with one Fourier transform along the axes of `axes` only.
+
+        It belongs to the circulant operator that is nearest to A^H A in the Frobenius norm: the coils blur the weights by the
+        power spectra of their maps.
+
+        Notes
+        -----
+        Source: T. Chan, SIAM Journal on Scientific and Statistical Computing 9 (1988), doi:10.1137/0909051.
+        """
+        with torch.no_grad():
+            if self.maps is None:
+                return self.weights
+            spectra = torch.fft.fftn(self.maps, dim=self.axes, norm="forward").abs().square().sum(-3, keepdim=True)
+            correlation = torch.fft.fftn(self.weights, dim=self.axes) * torch.fft.fftn(spectra, dim=self.axes).conj()
+            return torch.fft.ifftn(correlation, dim=self.axes).real.clamp(min=0)
+
+    def near_inverse(self, mean_weights: Tensor, shift: Tensor) -> Map:
+        """Return r -> (C + shift I)^{-1} r with the circulant C of those weights: positive definite, near the true inverse."""
+        return lambda r: self._divided(r, mean_weights, shift)
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound:
         largest = self.weights.double().amax((-3, -2, -1))
