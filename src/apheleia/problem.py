@@ -12,7 +12,10 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import accepts_numpy
 from apheleia.core.space import Space, batch_shape, common_space, expand_batch
+from apheleia.functionals.calculus import Sum
 from apheleia.functionals.functional import Functional
+from apheleia.functionals.lifted import Auxiliary, Lifted, auxiliary
+from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 
@@ -27,7 +30,8 @@ class Problem(nn.Module):
     The parts are sorted once: those taken by their gradient, at most one with an exact proximal map, and terms (h, K) with
     proximable h. A functional that is neither smooth nor exactly proximable goes to the terms by its own split: total variation
     as (group l1, differences), a non-smooth fidelity as (loss, A). One whose gradient is not known to be Lipschitz, such as
-    least squares of a non-linear A, is taken by it where there is no other way, and is then among the `unbounded`.
+    least squares of a non-linear A, is taken by it where there is no other way, and is then among the `unbounded`. A prior that
+    is a minimum over an auxiliary variable waits for `lifted`, which `solve` calls.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class Problem(nn.Module):
         A prior on x.
     terms : sequence of (Functional, LinearOperator)
         Pairs (h, K) for priors on K x.
+    auxiliaries : sequence of Auxiliary
+        Set by `lifted` alone: whose terms the last ones are, to find duals that bound the minimum from below.
 
     Raises
     ------
@@ -53,7 +59,9 @@ class Problem(nn.Module):
     minimise over x:  1/2 |x - y|² + 0.1 TV(x)
     """
 
-    def __init__(self, f: Functional, g: Functional | None = None, terms: Sequence[Term] = ()) -> None:
+    def __init__(
+        self, f: Functional, g: Functional | None = None, terms: Sequence[Term] = (), *, auxiliaries: Sequence[Auxiliary] = ()
+    ) -> None:
         super().__init__()
         for name, part in (("f", f), ("g", g)):
             if part is not None and not isinstance(part, Functional):
@@ -65,6 +73,7 @@ class Problem(nn.Module):
         self.f = f
         self.g = g
         self.terms = tuple(terms)
+        self.auxiliaries = tuple(auxiliaries)
         self._term_modules = nn.ModuleList([nn.ModuleList(term) for term in terms])
         functionals = (f,) if g is None else (f, g)
         spaces = [f.space for f in functionals] + [K.domain for _, K in terms]
@@ -154,7 +163,38 @@ class Problem(nn.Module):
         """Return the same problem with all that depends only on the signal's shape and precision computed once."""
         terms = [(h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in self.terms]
         g = None if self.g is None else self.g.prepared(shape, dtype)
-        return Problem(self.f.prepared(shape, dtype), g, terms)
+        return Problem(self.f.prepared(shape, dtype), g, terms, auxiliaries=self.auxiliaries)
+
+    def lifted(self) -> tuple[Problem, LinearOperator] | None:
+        """Return the problem over x and the auxiliary variables of its priors at once, and the map from the stack to x.
+
+        min_x f(x) + F(x) with F(x) = min_w G(x, w) is min_(x, w) f(x) + G(x, w): the x of a minimising pair is a minimiser, and
+        the objective of a pair is never below that of its x. The stack (x, w, ...) runs along the channels. None where no
+        prior has an auxiliary variable.
+        """
+        parts = [p for part in (self.f, self.g) if part is not None for p in part.parts]
+        pairs = [(p, auxiliary(p)) for p in parts]
+        own = [extra for _, extra in pairs if extra is not None]
+        if not own:
+            return None
+        total = 1 + sum(extra.blocks for extra in own)
+        plain = [Lifted(p, total) for p, extra in pairs if extra is None]
+        if not plain:
+            raise CapabilityError(f"Problem: {self.f.name} alone has nothing to be minimised against; add a fidelity.")
+        terms, first = [(h, K @ ChannelBlocks(total, [0])) for h, K in self.terms], 1
+        for extra in own:
+            stack = ChannelBlocks(total, [0, *range(first, first + extra.blocks)])
+            terms += [(h, K if len(own) == 1 else K @ stack) for h, K in extra.terms]
+            first += extra.blocks
+        f = plain[0] if len(plain) == 1 else Sum(plain)
+        return Problem(f, None, terms, auxiliaries=own), ChannelBlocks(total, [0])
+
+    def feasible(self, duals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return duals, one a term, for which the minimum over auxiliary variables is finite; the same without any."""
+        first = len(duals) - 2 * len(self.auxiliaries)
+        own = zip(self.auxiliaries, duals[first::2], duals[first + 1 :: 2], strict=True)
+        pairs = [extra.feasible((p, q)) for extra, p, q in own]
+        return (*duals[:first], *(dual for pair in pairs for dual in pair))
 
     def start(self, x0: Tensor | None = None) -> Tensor:
         """Return the point to begin from with the full batch shape: `x0`, or what the fidelity suggests.
@@ -182,9 +222,12 @@ def _sorted(
     smooth = tuple(part for part in parts if _by_gradient(part))
     simple: Functional | None = None
     split: list[Term] = []
+    extra: list[Term] = []
     for part in (part for part in parts if not _by_gradient(part)):
         if part.has_exact_prox and simple is None:
             simple = part
+        elif auxiliary(part) is not None:
+            extra.append((part, Identity(space)))
         elif part.split is not None:
             split.append(_split(*part.split))
         elif part.is_proximable:
@@ -200,7 +243,7 @@ def _sorted(
         if not h.is_proximable:
             raise CapabilityError(f"Problem: the term ({h.name}, {K.name}) needs a proximable or smooth h; {h.name} is neither.")
         split.append((h, K))
-    return smooth, simple, tuple(split)
+    return smooth, simple, (*split, *extra)
 
 
 def _by_gradient(part: Functional) -> bool:

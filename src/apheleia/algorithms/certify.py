@@ -72,7 +72,7 @@ def duality_gap(problem: Problem, x: Tensor, duals: tuple[Tensor, ...]) -> Tenso
     rank = problem.space.rank
     pieces: list[tuple[Functional, Tensor]] = [(loss, loss._grad(A._forward(x))) for loss, A in smooth]
     slopes = [A._adjoint(q) for (_, A), (_, q) in zip(smooth, pieces, strict=True)]
-    for (h, K), p in zip(problem.split_terms, duals, strict=True):
+    for (h, K), p in zip(problem.split_terms, problem.feasible(duals), strict=True):
         inside = h._dual_scale(p)
         p = inside[(...,) + (None,) * K.codomain.rank] * p
         pieces.append((h, p))

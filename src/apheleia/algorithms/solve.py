@@ -21,6 +21,7 @@ from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError, NotConverged
 from apheleia.core.interop import ArrayLike, as_tensor, to_numpy
 from apheleia.core.report import History, Report, Status
+from apheleia.operators.linear import LinearOperator
 from apheleia.problem import Problem
 
 __all__ = ["Callback", "solve"]
@@ -102,6 +103,11 @@ def solve(
         raise ArgumentError(f"solve: `max_steps` must be a whole number >= 1; got {max_steps!r}.")
     _check_arguments(problem, algorithm, diff)
     from_numpy = problem.is_from_numpy or isinstance(x0, numpy.ndarray)
+    lifted = problem.lifted()
+    if lifted is not None:
+        z0 = None if x0 is None else lifted[1]._adjoint(problem.start(as_tensor(x0, "solve", "x0")))
+        limits = (tol, max_steps, early_stopping, diff, callbacks)
+        return _solve_lifted(problem, *lifted, algorithm, z0, limits, throw)
     if algorithm is None:
         algorithm, why = choose(problem)
     else:
@@ -122,6 +128,44 @@ def solve(
     seconds = time.perf_counter() - began
     report = _report(problem, algorithm, why, certificates, state, watch, history, None if diff else tol, seconds)
     x = to_numpy(state.x) if from_numpy else state.x
+    if throw and report.status in (Status.MAX_STEPS, Status.DIVERGED):
+        raise NotConverged(_sentence(report), x, report)
+    return x, report
+
+
+def _solve_lifted(
+    problem: Problem,
+    lifted: Problem,
+    part: LinearOperator,
+    algorithm: Algorithm | None,
+    z0: Tensor | None,
+    limits: tuple[float, int, bool, Differentiation | None, Sequence[Callback]],
+    throw: bool,
+) -> tuple[ArrayLike, Report]:
+    """Solve over x and the auxiliary variables of its priors at once, and report on x.
+
+    What is said of the pair's objective and of its convergence holds for x, because the minimum over the auxiliary variables
+    is at most the value at the pair, with the same infimum. Uniqueness and distance are those of x alone.
+    """
+    tol, max_steps, early_stopping, diff, callbacks = limits
+    z, report = solve(
+        lifted,
+        algorithm,
+        z0,
+        tol=tol,
+        max_steps=max_steps,
+        early_stopping=early_stopping,
+        diff=diff,
+        callbacks=callbacks,
+        throw=False,
+    )
+    x = part(z)
+    modulus = problem.strong_convexity(tuple(x.shape[x.ndim - problem.space.rank :]))
+    of_x = in_float64(part._forward(report.x), ())[0]
+    after = (certify_uniqueness(problem, modulus), *certify_point(problem, of_x, report.gap, modulus))
+    claims = {certificate.claim for certificate in after}
+    before = tuple(certificate for certificate in report.certificates if certificate.claim not in claims)
+    report = replace(report, x=part._forward(report.x), certificates=before + after)
     if throw and report.status in (Status.MAX_STEPS, Status.DIVERGED):
         raise NotConverged(_sentence(report), x, report)
     return x, report
