@@ -1,9 +1,8 @@
 """Operators: how data are formed from a signal, with exact adjoints and norms that say how they were obtained."""
 
 from apheleia.operators.boundary import Crop
-from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
 from apheleia.operators.channel_blocks import ChannelBlocks
-from apheleia.operators.check import check_adjoint, check_linear, check_norm
+from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
 from apheleia.operators.convolution import Convolution
 from apheleia.operators.decimation import Decimation
 from apheleia.operators.diagnose import AdjointFault, find_adjoint_fault
@@ -18,8 +17,8 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
-from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
 from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
+from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
 from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
 
