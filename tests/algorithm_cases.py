@@ -297,6 +297,11 @@ _ALL = [
         ],
     ),
     ProblemCase(
+        "poisson",
+        lambda t: ap.Problem(ap.KullbackLeibler(BLUR, COUNTS.to(t), gain=0.05, background=0.1), ap.NonNegativity()),
+        lambda: [Block("poisson", dense(BLUR), 1, (flat(COUNTS), 0.05, 0.1)), Block("box", EYE, 1, (0, np.inf))],
+    ),
+    ProblemCase(
         # terms that are not homogeneous, with weights: a method that drops or squares a weight fails
         "weighted_terms",
         lambda t: ap.Problem(
@@ -376,6 +381,9 @@ ALGORITHMS = {
         AlgorithmCase("LevenbergMarquardt", ap.LevenbergMarquardt, _QUADRATIC),
         AlgorithmCase("GaussNewton", ap.GaussNewton, _QUADRATIC),
         AlgorithmCase("LBFGS", ap.LBFGS, _SMOOTH),
+        AlgorithmCase("RichardsonLucy", ap.RichardsonLucy, ("poisson",), tol=1e-3, max_steps=1000),
+        AlgorithmCase("SIRT", ap.SIRT, ("box_deblurring",)),
+        AlgorithmCase("LSQR", ap.LSQR, ("least_squares",)),
         # a penalty method: it gets near
         AlgorithmCase("HalfQuadraticSplitting", ap.HalfQuadraticSplitting, (*_PROXIMAL, *_TERMS), tol=1e-1, max_steps=150),
     ]

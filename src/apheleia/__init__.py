@@ -15,6 +15,8 @@ from apheleia.algorithms import (
     ADMM,
     FISTA,
     LBFGS,
+    LSQR,
+    SIRT,
     AcceleratedGradient,
     ChambollePock,
     CondatVu,
@@ -24,6 +26,7 @@ from apheleia.algorithms import (
     HalfQuadraticSplitting,
     LevenbergMarquardt,
     ProximalGradient,
+    RichardsonLucy,
     Truncated,
     Unrolled,
     duality_gap,
@@ -72,6 +75,9 @@ from apheleia.problem import Problem
 __version__ = "0.1.0"
 
 __all__ = [
+    "LSQR",
+    "SIRT",
+    "RichardsonLucy",
     "ADMM",
     "FISTA",
     "IMAGE",

@@ -163,7 +163,10 @@ class Problem(nn.Module):
         """Return the same problem with all that depends only on the signal's shape and precision computed once."""
         terms = [(h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in self.terms]
         g = None if self.g is None else self.g.prepared(shape, dtype)
-        return Problem(self.f.prepared(shape, dtype), g, terms, auxiliaries=self.auxiliaries)
+        ready = Problem(self.f.prepared(shape, dtype), g, terms, auxiliaries=self.auxiliaries)
+        # what a part splits into is prepared too: a fidelity's own operator
+        ready.split_terms = tuple((h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in ready.split_terms)
+        return ready
 
     def lifted(self) -> tuple[Problem, LinearOperator] | None:
         """Return the problem over x and the auxiliary variables of its priors at once, and the map from the stack to x.

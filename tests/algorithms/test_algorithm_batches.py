@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 import apheleia as ap
 from apheleia.core import NotConverged, Status
+from apheleia.functionals.fidelities.least_squares import SquaredDistance
 from apheleia.operators import Convolution, Identity, Matrix
 
 SCALES = (1.0, 1e-2, 50.0)
@@ -47,6 +48,18 @@ def robust(y, w, s):
     return ap.Problem(ap.LeastAbsoluteDeviations(BLUR, y), w * ap.TotalVariation())
 
 
+def counted(y, w, s):
+    return ap.Problem(w * ap.KullbackLeibler(BLUR, y.abs(), background=1e-3), ap.NonNegativity())
+
+
+def boxed_only(y, w, s):
+    return ap.Problem(ap.LeastSquares(BLUR, y, noise_std=s), ap.Box(0, 0.5))
+
+
+def damped(y, w, s):
+    return ap.Problem(ap.LeastSquares(BLUR, y, noise_std=s), w * SquaredDistance(0 * y, ap.IMAGE))
+
+
 MODELS = {
     "ConjugateGradient": (quadratic,),
     "Gradient": (smooth,),
@@ -60,6 +73,9 @@ MODELS = {
     "LevenbergMarquardt": (quadratic,),
     "GaussNewton": (quadratic,),
     "LBFGS": (smooth,),
+    "RichardsonLucy": (counted,),
+    "SIRT": (boxed_only,),
+    "LSQR": (damped,),
 }
 
 every_model = pytest.mark.parametrize(
@@ -81,7 +97,7 @@ def test_a_batch_equals_one_by_one(algorithm, model, dtype):
     x, report = ap.solve(model(y, weights, stds), ALGORITHMS[algorithm].make(), **options)
     # Barzilai-Borwein steps amplify the rounding in which one FFT of a batch differs from several: float32 feels it; so do
     # the last digits of methods that converge superlinearly
-    chaotic = algorithm in ("Gradient", "ProximalGradient", "LBFGS", "LevenbergMarquardt", "GaussNewton")
+    chaotic = algorithm in ("Gradient", "ProximalGradient", "LBFGS", "LevenbergMarquardt", "GaussNewton", "LSQR")
     rtol = 1e-6 if dtype is torch.float64 else 1e-3 if algorithm == "ProximalGradient" else 1e-4
     assert x.shape == (3, *IMAGE)
     for i in range(3):

@@ -7,6 +7,7 @@ from torch import nn
 
 import apheleia as ap
 from apheleia.core import NotConverged, Status
+from apheleia.functionals.fidelities.least_squares import SquaredDistance
 from apheleia.operators import Convolution, Identity, Matrix
 
 SHAPE = (1, 5, 6)
@@ -15,6 +16,12 @@ DATA = NOISY[:, 1:6, 1:7]
 
 
 def model(name: str, y, weight, std, kernel) -> ap.Problem:
+    if name == "RichardsonLucy":
+        # a kernel that is learned is not known to stay non-negative
+        f = ap.KullbackLeibler(Convolution(kernel.detach()), y.abs() + 0.1, background=0.01)
+        return ap.Problem(weight * f, ap.NonNegativity())
+    if name == "SIRT":
+        return ap.Problem(ap.LeastSquares(Convolution(kernel.detach()), y, noise_std=std), ap.Box(0.1, 0.6))
     circular = name in ("ChambollePock",)
     f = ap.LeastSquares(Convolution(kernel, boundary="circular" if circular else "reflect"), y, noise_std=std)
     prior = {
@@ -24,6 +31,7 @@ def model(name: str, y, weight, std, kernel) -> ap.Problem:
         "LBFGS": lambda: ap.SmoothedVariation(0.1),
         "LevenbergMarquardt": ap.QuadraticSmoothness,
         "GaussNewton": ap.QuadraticSmoothness,
+        "LSQR": lambda: SquaredDistance(torch.zeros(SHAPE).double(), ap.IMAGE),
         "FISTA": ap.L1,
         "ProximalGradient": ap.L1,
     }.get(name, ap.TotalVariation)()
@@ -53,6 +61,9 @@ MAKERS = {
     "HalfQuadraticSplitting": ap.HalfQuadraticSplitting,
     "LevenbergMarquardt": ap.LevenbergMarquardt,
     "GaussNewton": ap.GaussNewton,
+    "RichardsonLucy": ap.RichardsonLucy,
+    "SIRT": ap.SIRT,
+    "LSQR": ap.LSQR,
     "LBFGS": lambda: ap.LBFGS(step=0.3),
 }
 
@@ -98,6 +109,7 @@ def test_unrolled_gradients_equal_differences(name):
     # and whose bound is a maximum over pixels in the kernel, with ties
     held = name in ("HalfQuadraticSplitting", "CondatVu")
     names = ("y", "weight") if held else ("y", "weight", "std", "kernel")
+    names = {"RichardsonLucy": ("y",), "SIRT": ("y", "std")}.get(name, names)
     x0 = randn(*SHAPE, seed=21)
 
     def loss(**values):
@@ -110,7 +122,7 @@ def test_unrolled_gradients_equal_differences(name):
 def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     """With respect to the data, and to the weight of a prior that sets no step."""
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
-    names = ("y",) if name in ("Gradient", "AcceleratedGradient", "LBFGS") else ("y", "weight")
+    names = ("y",) if name in ("Gradient", "AcceleratedGradient", "LBFGS", "RichardsonLucy", "SIRT") else ("y", "weight")
 
     def loss(**values):
         return (run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values) * TARGET).sum()

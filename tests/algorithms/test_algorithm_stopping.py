@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 import apheleia as ap
 from apheleia.core import NotConverged, Status
+from apheleia.functionals.fidelities.least_squares import SquaredDistance
 from apheleia.operators import Diagonal, Identity
 
 
@@ -237,10 +238,15 @@ def test_data_of_zeros_give_zeros(algorithm):
         "LBFGS": ap.SmoothedVariation(),
         "LevenbergMarquardt": ap.QuadraticSmoothness(),
         "GaussNewton": ap.QuadraticSmoothness(),
+        "LSQR": SquaredDistance(y, ap.IMAGE),
         "FISTA": ap.L1(),
         "ProximalGradient": ap.L1(),
     }
-    x, report = ap.solve(ap.Problem(f, 0.1 * priors.get(algorithm, ap.TotalVariation())), ALGORITHMS[algorithm].make())
+    problem = {
+        "RichardsonLucy": lambda: ap.Problem(ap.KullbackLeibler(CIRCULAR, y), ap.NonNegativity()),
+        "SIRT": lambda: ap.Problem(f, ap.NonNegativity()),
+    }.get(algorithm, lambda: ap.Problem(f, 0.1 * priors.get(algorithm, ap.TotalVariation())))()
+    x, report = ap.solve(problem, ALGORITHMS[algorithm].make())
     assert torch.equal(x, y)
     assert report.status is Status.CONVERGED
     assert not bool(report.residual.isnan())

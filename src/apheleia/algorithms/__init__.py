@@ -15,10 +15,16 @@ from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
+from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.proximal_gradient import ProximalGradient
+from apheleia.algorithms.richardson_lucy import RichardsonLucy
+from apheleia.algorithms.sirt import SIRT
 from apheleia.algorithms.solve import solve
 
 __all__ = [
+    "LSQR",
+    "SIRT",
+    "RichardsonLucy",
     "ADMM",
     "ALGORITHMS",
     "FISTA",

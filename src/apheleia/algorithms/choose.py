@@ -17,8 +17,11 @@ from apheleia.algorithms.gradient import Gradient
 from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
+from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import all_terms
+from apheleia.algorithms.richardson_lucy import RichardsonLucy
+from apheleia.algorithms.sirt import SIRT
 from apheleia.core.errors import CapabilityError
 from apheleia.operators.transforms import Basis
 from apheleia.problem import Problem
@@ -38,6 +41,9 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     LevenbergMarquardt,
     GaussNewton,
     LBFGS,
+    RichardsonLucy,
+    SIRT,
+    LSQR,
 )
 """All algorithms, the more specific first."""
 

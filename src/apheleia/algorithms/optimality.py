@@ -58,7 +58,7 @@ def reference(problem: Problem, x0: Tensor, force: Tensor | None = None) -> Refe
             # a non-linear map whose derivative vanishes at 0: neither a start near there nor one far away may set the size
             fall = problem.smooth_value(torch.zeros_like(x0)) / _positive(size)
             own = torch.where(own > 0, torch.minimum(own, fall), fall)
-        forces = [_force(h, K, x0, point).expand(batch) for h, K in problem.split_terms]
+        forces = [_force(h, K, point, x0).expand(batch) for h, K in problem.split_terms]
         least = torch.stack([*forces, torch.full_like(own, torch.inf)]).amin(0)
         still = torch.where(still > 0, still, torch.where(least.isfinite(), least, own))
     return Reference(size, still, images, norms)
@@ -74,9 +74,9 @@ def slope(h: Functional, image: Tensor) -> Tensor:
 
 
 def _force(h: Functional, K: LinearOperator, *points: Tensor) -> Tensor:
-    """Return the larger |K^H grad h(K x / 2)| at several points, +inf where it is zero at all of them."""
-    sizes = [K.domain.norm(K._adjoint(slope(h, K._forward(x)))) for x in points]
-    force = _largest(*torch.broadcast_tensors(*sizes))
+    """Return |K^H grad h(K x / 2)| at the first of several points where it is not zero, +inf where it is zero at all of them."""
+    sizes = torch.broadcast_tensors(*(K.domain.norm(K._adjoint(slope(h, K._forward(x)))) for x in points))
+    force = reduce(lambda first, other: torch.where(first > 0, first, other), sizes)
     return torch.where(force > 0, force, torch.inf)
 
 

@@ -73,6 +73,19 @@ class PoissonDistance(DataLoss):
         # a step of zero, from a weight of zero, leaves x where it is, also outside of the domain
         return torch.where(s > 0, w, x) if isinstance(s, Tensor) else w
 
+    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
+        # the gradient weight (1 - y / w) / gain at the proximal point, since the difference of Moreau's identity cancels
+        rank = self.space.rank
+        wide, most = per_sample(step, u, rank), per_sample(weight, u, rank) / self.gain
+        y = self._data(u)
+        t = u / wide + self.background - most / wide
+        root = (t**2 + 4 * most / wide * y).sqrt()
+        denominator = torch.where(root - t > 0, root - t, 1.0)
+        w = torch.where(t >= 0, 0.5 * (t + root), 2 * most / wide * y / denominator)
+        inner = most * (1 - torch.where(y > 0, y / torch.where(w > 0, w, 1.0), 0.0))
+        # where no light is expected the point is at the end of the domain, -background; a weight of zero leaves zero
+        return (most > 0) * torch.where(w > 0, inner, u + wide * self.background)
+
     def _conjugate(self, u: Tensor) -> Tensor:
         y, a = self._data(u), 1 - self.gain * u
         legal = (a > 0) | ((a == 0) & (y == 0))
