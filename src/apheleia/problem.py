@@ -165,7 +165,9 @@ class Problem(nn.Module):
         g = None if self.g is None else self.g.prepared(shape, dtype)
         ready = Problem(self.f.prepared(shape, dtype), g, terms, auxiliaries=self.auxiliaries)
         # what a part splits into is prepared too: a fidelity's own operator
-        ready.split_terms = tuple((h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in ready.split_terms)
+        ready.split_terms = tuple(
+            (h.prepared(K.output_shape(shape), dtype), K.prepared(shape, dtype)) for h, K in ready.split_terms
+        )
         return ready
 
     def lifted(self) -> tuple[Problem, LinearOperator] | None:
