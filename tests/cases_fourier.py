@@ -6,7 +6,8 @@ import torch
 from case_types import EVERY, OperatorCase, randn, uniform
 from torch import Tensor
 
-from apheleia.operators import Matrix, MultiCoilMRI, PhaseRetrieval
+from apheleia.bridges import NonuniformFourierTransform
+from apheleia.operators import FourierSampling, Matrix, MultiCoilMRI, PhaseRetrieval
 
 
 def _mask(*shape: int, seed: int = 2) -> Tensor:
@@ -55,4 +56,23 @@ PHASE = [
     ),
 ]
 
-FOURIER_OPERATORS = [*MRI, *PHASE]
+
+def _frequencies(*shape: int) -> Tensor:
+    return uniform(*shape, 2, seed=7, low=-0.7, high=0.7)
+
+
+SAMPLING = [
+    OperatorCase("Fourier sampling", lambda: FourierSampling(_frequencies(5), (4, 3)), (2, 4, 3), "upper"),
+    OperatorCase("Fourier sampling, complex", lambda: FourierSampling(_frequencies(7), (3, 2), True), (1, 3, 2), "upper"),
+    OperatorCase(
+        "Fourier sampling an image",
+        lambda index=EVERY: FourierSampling(_frequencies(3, 4)[index], (2, 3)),
+        (2, 2, 3),
+        "upper",
+        batch=(3,),
+    ),
+    OperatorCase("NUFFT", lambda: NonuniformFourierTransform(_frequencies(6), (4, 5), 1e-12), (1, 4, 5), "upper"),
+    OperatorCase("NUFFT, real", lambda: NonuniformFourierTransform(_frequencies(6), (3, 4), 1e-12, False), (2, 3, 4), "upper"),
+]
+
+FOURIER_OPERATORS = [*MRI, *PHASE, *SAMPLING]

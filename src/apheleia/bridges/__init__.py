@@ -6,10 +6,12 @@ from apheleia.bridges.deepinv import (
     to_deepinv_physics,
     to_deepinv_reconstructor,
 )
+from apheleia.bridges.nufft import NonuniformFourierTransform
 from apheleia.bridges.pylops import from_pylops, to_pylops
 from apheleia.bridges.scipy import from_scipy, to_scipy
 
 __all__ = [
+    "NonuniformFourierTransform",
     "from_deepinv_denoiser",
     "from_deepinv_physics",
     "from_pylops",

@@ -10,6 +10,7 @@ from apheleia.operators.diagonal import Diagonal
 from apheleia.operators.fan_beam_transform import FanBeamTransform
 from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.finite_differences import FiniteDifferences
+from apheleia.operators.fourier_sampling import FourierSampling
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.operators.linear import Linearization, LinearOperator, stack
@@ -33,6 +34,7 @@ __all__ = [
     "FanBeamTransform",
     "FiniteDifferences",
     "FourierFilter",
+    "FourierSampling",
     "Identity",
     "LinearOperator",
     "Linearization",
