@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from case_types import EVERY, FunctionalCase, OperatorCase, randn
 
-from apheleia.functionals import LeastSquares
-from apheleia.operators import Convolution, UnknownBoundaryConvolution
+from apheleia.core import Space
+from apheleia.functionals import LeastSquares, WaveletL1
+from apheleia.functionals.priors.wavelet_l1 import DetailL1
+from apheleia.operators import Convolution, StationaryWaveletTransform, UnknownBoundaryConvolution, WaveletTransform
 
 KERNEL = torch.tensor([[1.0, 2, 0], [3, 4, 1], [0, 1, 1]], dtype=torch.float64) / 13
 """A small blur without symmetry."""
@@ -24,6 +26,10 @@ BLUR_OPERATORS = [
         (2, 6, 5),
         "upper",
     ),
+    OperatorCase("wavelets, reflected", lambda: WaveletTransform("db2", 2, Space((2, 5, 6)), "reflect"), (2, 5, 6)),
+    OperatorCase("wavelets, extended by zero", lambda: WaveletTransform("haar", 1, Space((None, 5, 4)), "zero"), (1, 5, 4)),
+    OperatorCase("stationary wavelets", lambda: StationaryWaveletTransform("db2", 2), (2, 5, 6)),
+    OperatorCase("stationary wavelets, details", lambda: StationaryWaveletTransform("haar", 1, True), (1, 4, 5)),
 ]
 
 BLUR_FUNCTIONALS = [
@@ -44,6 +50,8 @@ BLUR_FUNCTIONALS = [
         lambda s: LeastSquares(UnknownBoundaryConvolution(KERNEL), randn(s[0], s[1] - 2, s[2] - 2, seed=11)),
         (1, 4, 5),
     ),
+    FunctionalCase("details l1", lambda s: DetailL1(1), (1, 4, 4), (1, 2, 2)),
+    FunctionalCase("wavelet L1, reflected", lambda s: WaveletL1("haar", 1, Space(s), "reflect"), (1, 3, 5)),
     FunctionalCase(
         "least squares, zero, prepared",
         lambda s: LeastSquares(Convolution(KERNEL, "zero"), randn(*s, seed=11)).prepared(s, torch.float64),

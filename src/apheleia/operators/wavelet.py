@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from functools import reduce
-from typing import final
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
@@ -13,55 +12,70 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, MissingExtraError, ShapeError
 from apheleia.core.space import IMAGE, Space
+from apheleia.operators.boundary import extend, fold
+from apheleia.operators.diagonal import Diagonal
+from apheleia.operators.filter_bank import FilterBank
+from apheleia.operators.foreign import linear_map
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 
-__all__ = ["WaveletTransform", "scaling_filter"]
+__all__ = ["Extension", "WaveletTransform", "scaling_filter"]
+
+
+Extension = Literal["reflect", "zero"]
 
 
 @final
 class WaveletTransform(LinearOperator):
     """x -> W x, orthonormal wavelet coefficients in the image's own shape, the coarsest band in the upper left corner.
 
-    Periodic ends; W^{-1} = W^H, so that |W x| = |x| exactly and the proximal map of |W x|_1 is exact.
+    Periodic ends; W^{-1} = W^H, so that |W x| = |x| exactly and the proximal map of |W x|_1 is exact. With an `extension`, E,
+    it is W E for images of any one size: an analysis operator with more coefficients than pixels, no longer orthonormal.
 
     Parameters
     ----------
     wavelet : str, default "db4"
         An orthogonal family of PyWavelets: "haar" (built in), "db1" to "db38", "sym2" to "sym20", "coif1" to "coif17".
     levels : int, default 3
-        Number of halvings; height and width must be multiples of 2^levels.
+        Number of halvings; without extension height and width must be multiples of 2^levels.
     space : Space, default images of any size
-        Domain and codomain.
+        Domain, and codomain without extension, where sizes are to be fixed; with an extension height and width must be.
+    extension : {"reflect", "zero"}, optional
+        How images are continued below and to the right, to the next multiples of 2^levels.
 
     Raises
     ------
     ArgumentError
-        If the wavelet is not orthogonal, or levels < 1.
+        If the wavelet is not orthogonal, levels < 1, or the extension is unknown.
     ShapeError
-        If an image's size is not a multiple of 2^levels.
+        If an image's size is not a multiple of 2^levels, or is too small for them to be extended to.
     MissingExtraError
         If a wavelet other than Haar is asked for without PyWavelets.
 
     Notes
     -----
-    Certificate: norm and smallest singular value 1, exact up to the rounding of the tabulated filter (2e-11).
+    Certificate: norm and smallest singular value 1, exact up to the rounding of the tabulated filter (2e-11); with reflection
+    the norm is the root of how often a pixel is repeated at most, exact.
     Complexity: O(N L) for filters of length L.
     Source: S. Mallat, IEEE Transactions on Pattern Analysis and Machine Intelligence 11 (1989), doi:10.1109/34.192463.
     """
 
-    is_orthonormal = True
-    has_gram_solve = True
-
-    def __init__(self, wavelet: str = "db4", levels: int = 3, space: Space = IMAGE) -> None:
+    def __init__(self, wavelet: str = "db4", levels: int = 3, space: Space = IMAGE, extension: Extension | None = None) -> None:
         if not isinstance(levels, int) or levels < 1:
             raise ArgumentError(f"WaveletTransform: `levels` must be a whole number >= 1; got {levels!r}.")
-        super().__init__(space, space)
+        if extension not in (None, *get_args(Extension)):
+            raise ArgumentError(f"WaveletTransform: `extension` must be one of reflect, zero or None; got {extension!r}.")
+        margin = (0, 0) if extension is None else _margin(space, levels)
+        super().__init__(space, _grown(space, margin))
         self.wavelet = wavelet
         self.levels = levels
-        self.low = scaling_filter(wavelet)
+        self.margin = margin
+        self.extension: Extension | None = extension if any(margin) else None
+        self.is_orthonormal = self.extension is None
+        self.has_gram_solve = self.extension != "reflect"
+        low = scaling_filter(wavelet)
         # the quadrature mirror filter: alternate signs on the reversed low-pass
-        self.high = tuple((-1) ** k * value for k, value in enumerate(reversed(self.low)))
+        self.bank = FilterBank(low, tuple((-1) ** k * value for k, value in enumerate(reversed(low))))
 
     def _check(self, height: int, width: int) -> None:
         step = 2**self.levels
@@ -69,37 +83,94 @@ class WaveletTransform(LinearOperator):
             deepest = max(level for level in range(self.levels + 1) if height % 2**level == 0 and width % 2**level == 0)
             raise ShapeError(
                 f"WaveletTransform: height and width must be multiples of 2^levels = {step}; got {height} x {width}. "
-                f"This size allows {deepest} levels; or extend the image."
+                f'This size allows {deepest} levels; or extend the image, extension="reflect".'
             )
 
     def _forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        self._check(height, width)
-        out = x
-        for level in range(self.levels):
-            h, w = height >> level, width >> level
-            band = _analysis(_analysis(out[..., :h, :w], -1, self.low, self.high), -2, self.low, self.high)
-            out = band if level == 0 else _replaced(out, band)
-        return out
+        if self.extension is not None:
+            x = extend(x, (0, 0), self.margin, self.extension)
+        self._check(*x.shape[-2:])
+        return linear_map(x, self._analyse, self._synthesise)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        height, width = y.shape[-2:]
-        self._check(height, width)
-        out = y
+        self._check(*y.shape[-2:])
+        x = linear_map(y, self._synthesise, self._analyse)
+        return x if self.extension is None else fold(x, (0, 0), self.margin, self.extension)
+
+    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], shape[1] + self.margin[0], shape[2] + self.margin[1])
+
+    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], shape[1] - self.margin[0], shape[2] - self.margin[1])
+
+    def _analyse(self, x: Tensor) -> Tensor:
+        """Return W x, without gradients; the corner is replaced level by level in one buffer."""
+        planes = _planes(x)
+        out, rows = torch.empty_like(planes), torch.empty_like(planes)
+        for level in range(self.levels):
+            h, w = planes.shape[-2] >> level, planes.shape[-1] >> level
+            part = rows[:, :h, :w]
+            self.bank.analyse_rows(planes if level == 0 else out[:, :h, :w], part)
+            self.bank.analyse_columns(part, out[:, :h, :w])
+        return _restored(out, x)
+
+    def _synthesise(self, y: Tensor) -> Tensor:
+        """Return W^H y, without gradients."""
+        planes = _planes(y)
+        out, columns = planes.clone(), torch.empty_like(planes)
         for level in reversed(range(self.levels)):
-            h, w = height >> level, width >> level
-            band = _synthesis(_synthesis(out[..., :h, :w], -2, self.low, self.high), -1, self.low, self.high)
-            out = band if level == 0 else _replaced(out, band)
-        return out
+            h, w = planes.shape[-2] >> level, planes.shape[-1] >> level
+            part = columns[:, :h, :w]
+            self.bank.synthesise_columns(out[:, :h, :w], part)
+            self.bank.synthesise_rows(part, out[:, :h, :w])
+        return _restored(out, y)
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
-        return Bound(1.0, "exact", "orthonormal transform")
+        if self.extension != "reflect":
+            return Bound(1.0, "exact", "orthonormal transform")
+        return Bound(float(self._repeated().amax()) ** 0.5, "exact", "how often a pixel is repeated at most")
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         return Bound(1.0, "exact", "orthonormal transform")
 
+    def _repeated(self) -> Tensor:
+        """Return how often the extension shows each pixel, (1, height, width)."""
+        ones = torch.ones(1, *self.codomain.shape[1:], dtype=torch.float64)  # type: ignore[arg-type]
+        return fold(ones, (0, 0), self.margin, "reflect")
+
     def _gram(self) -> LinearOperator:
-        return Identity(self.domain)
+        return Diagonal(self._repeated(), self.domain) if self.extension == "reflect" else Identity(self.domain)
+
+
+def _margin(space: Space, levels: int) -> tuple[int, int]:
+    """Return the rows and columns that are missing to multiples of 2^levels."""
+    height, width = space.shape[-2:] if space.rank == 3 else (None, None)
+    if height is None or width is None:
+        raise ShapeError(
+            f"WaveletTransform: an extension needs a fixed height and width, as in space=Space((None, 511, 300)); got ({space})."
+        )
+    if 2**levels > 2 * min(height, width):
+        deepest = min(height, width).bit_length()
+        raise ShapeError(f"WaveletTransform: {height} x {width} pixels allow at most {deepest} levels; got {levels}.")
+    return -height % 2**levels, -width % 2**levels
+
+
+def _grown(space: Space, margin: tuple[int, int]) -> Space:
+    if not any(margin):
+        return space
+    return Space((space.shape[0], (space.shape[1] or 0) + margin[0], (space.shape[2] or 0) + margin[1]), space.is_complex)
+
+
+def _planes(x: Tensor) -> Tensor:
+    """Return images as real planes, (n, height, width), the real and the imaginary parts of complex ones apart."""
+    parts = torch.stack((x.real, x.imag)) if x.is_complex() else x
+    return parts.reshape(-1, *x.shape[-2:]).contiguous()
+
+
+def _restored(planes: Tensor, like: Tensor) -> Tensor:
+    if not like.is_complex():
+        return planes.reshape(like.shape)
+    return torch.complex(*planes.reshape(2, *like.shape))
 
 
 def scaling_filter(wavelet: str) -> tuple[float, ...]:
@@ -129,59 +200,3 @@ def scaling_filter(wavelet: str) -> tuple[float, ...]:
             "Use haar, db2 to db38, sym2 to sym20 or coif1 to coif17."
         )
     return tuple(float(value) for value in pywt.Wavelet(wavelet).rec_lo)
-
-
-def _replaced(whole: Tensor, corner: Tensor) -> Tensor:
-    out = whole.clone()
-    out[..., : corner.shape[-2], : corner.shape[-1]] = corner
-    return out
-
-
-def _weighted(terms: list[tuple[float, Tensor]]) -> Tensor:
-    """Return the weighted sum of several views without a temporary a term."""
-    weight, first = terms[0]
-    return reduce(lambda total, term: torch.add(total, term[1], alpha=term[0]), terms[1:], weight * first)
-
-
-def _analysis(x: Tensor, dim: int, low: tuple[float, ...], high: tuple[float, ...]) -> Tensor:
-    """Return (low-pass, high-pass) halves along `dim`: band[n] = sum_k f[k] x[(2 n + k) mod N]."""
-    half, taps = x.shape[dim] // 2, len(low) // 2
-    phases = [_every_second(x, dim, phase) for phase in (0, 1)]
-    wrap = torch.arange(half + taps - 1, device=x.device) % half
-    phases = [phase.index_select(dim, wrap) if taps > 1 else phase for phase in phases]
-    bands = [
-        _weighted([(f[2 * j + phase], phases[phase].narrow(dim, j, half)) for j in range(taps) for phase in (0, 1)])
-        for f in (low, high)
-    ]
-    return torch.cat(bands, dim)
-
-
-def _synthesis(y: Tensor, dim: int, low: tuple[float, ...], high: tuple[float, ...]) -> Tensor:
-    """Return the transpose of `_analysis`: x[2 m + phase] = sum_j sum_bands f[2 j + phase] band[(m - j) mod N/2]."""
-    half, taps = y.shape[dim] // 2, len(low) // 2
-    wrap = torch.arange(-(taps - 1), half, device=y.device) % half
-    bands = [y.narrow(dim, start, half) for start in (0, half)]
-    bands = [band.index_select(dim, wrap) if taps > 1 else band for band in bands]
-    phases = [
-        _weighted(
-            [
-                (f[2 * j + phase], band.narrow(dim, taps - 1 - j, half))
-                for j in range(taps)
-                for f, band in zip((low, high), bands, strict=True)
-            ]
-        )
-        for phase in (0, 1)
-    ]
-    return _interleaved(phases, dim)
-
-
-def _every_second(x: Tensor, dim: int, phase: int) -> Tensor:
-    return x[..., phase::2] if dim == -1 else x[..., phase::2, :]
-
-
-def _interleaved(phases: list[Tensor], dim: int) -> Tensor:
-    """Return the tensor whose even and odd positions along `dim` are the two phases."""
-    even, odd = phases
-    if dim == -1:
-        return torch.stack((even, odd), -1).flatten(-2)
-    return torch.stack((even, odd), -2).flatten(-3, -2)
