@@ -18,8 +18,8 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
-from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
 from apheleia.operators.stationary_wavelet import StationaryWaveletTransform
+from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
 from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
 from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
