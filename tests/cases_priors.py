@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from case_types import FunctionalCase, OperatorCase, randn
+from case_types import COMPLEX_IMAGE, FunctionalCase, OperatorCase, randn
 
+from apheleia.core import VECTOR, Space
 from apheleia.functionals import (
+    L0,
     GroupL1,
+    L1Ball,
     LeastSquares,
+    LInfinity,
+    LowRank,
+    MinimaxConcavePenalty,
+    NuclearNorm,
+    OverlappingGroupL1,
     PixelNuclearNorm,
+    SmoothlyClippedAbsoluteDeviation,
+    SquaredKSupportNorm,
+    TopK,
     TotalGeneralizedVariation,
     TotalVariation,
     VectorialTotalVariation,
+    sliding_windows,
 )
 from apheleia.functionals.lifted import Lifted
-from apheleia.operators import ChannelBlocks, Identity, LinearOperator, SymmetrizedDifferences
+from apheleia.operators import ChannelBlocks, Duplication, Identity, LinearOperator, SymmetrizedDifferences
 
 
 def _tgv(term: int) -> LinearOperator:
@@ -26,6 +38,8 @@ OPERATORS = [
     OperatorCase("symmetrised differences", SymmetrizedDifferences, (2, 2, 4, 3), "upper"),
     OperatorCase("symmetrised differences of one row", SymmetrizedDifferences, (2, 1, 1, 4), "upper"),
     OperatorCase("symmetrised differences, complex", lambda: SymmetrizedDifferences(True), (2, 1, 3, 3), "upper"),
+    OperatorCase("duplication", lambda: Duplication([[0, 1, 2], [2, 3], [2]], Space((5,))), (5,)),
+    OperatorCase("duplication of windows", lambda: Duplication(sliding_windows((3, 3), (2, 2)), Space((3, 3))), (3, 3)),
     OperatorCase("remainder of the slopes", lambda: _tgv(0), (6, 4, 3), "upper"),
     OperatorCase("strain of the auxiliary field", lambda: _tgv(1), (3, 3, 4), "upper"),
 ]
@@ -55,4 +69,35 @@ FUNCTIONALS = [
     ),
     FunctionalCase("pixel nuclear norm", lambda s: PixelNuclearNorm(), (2, 3, 2, 2), (2, 2, 1, 1)),
     FunctionalCase("pixel nuclear norm of one channel", lambda s: PixelNuclearNorm(), (2, 1, 2, 2), (2, 1, 1, 1)),
+    FunctionalCase("nuclear norm", lambda s: NuclearNorm(), (3, 2, 3), (2, 1, 2)),
+    FunctionalCase("nuclear norm of tall matrices", lambda s: NuclearNorm((-2,), Space((None, None))), (4, 2), (2, 2)),
+    FunctionalCase("nuclear norm, complex", lambda s: NuclearNorm((-3, -2), COMPLEX_IMAGE), (2, 2, 3)),
+    FunctionalCase("low rank", lambda s: LowRank(1), (3, 2, 2)),
+    FunctionalCase("low rank, complex", lambda s: LowRank(2, (-2,), Space((None, None), True)), (3, 4)),
+    FunctionalCase("top k", lambda s: TopK(3), (2, 2, 3)),
+    FunctionalCase("top k a pixel, complex", lambda s: TopK(2, -3, COMPLEX_IMAGE), (4, 2, 2)),
+    FunctionalCase("L0", lambda s: L0(), (2, 2, 3)),
+    FunctionalCase("L0, complex", lambda s: L0(COMPLEX_IMAGE), (1, 2, 3)),
+    FunctionalCase("minimax concave penalty", lambda s: MinimaxConcavePenalty(1.2), (2, 2, 3)),
+    FunctionalCase("minimax concave penalty, complex", lambda s: MinimaxConcavePenalty(0.7, COMPLEX_IMAGE), (1, 2, 3)),
+    FunctionalCase("clipped absolute deviation", lambda s: SmoothlyClippedAbsoluteDeviation(0.4), (2, 2, 3)),
+    FunctionalCase(
+        "overlapping group L1",
+        lambda s: OverlappingGroupL1(sliding_windows(s, (1, 2, 2)), Space(s)),
+        (1, 3, 3),
+        (1, 2, 2),
+        prox_tol=1e-4,
+    ),
+    FunctionalCase("ball of L1", lambda s: L1Ball(1.5), (2, 2, 2), (1, 1, 3)),
+    FunctionalCase("ball of L1, complex", lambda s: L1Ball(0.8, COMPLEX_IMAGE), (1, 2, 2), (1, 1, 2)),
+    FunctionalCase("largest modulus", lambda s: LInfinity(), (2, 2, 2), (1, 1, 3)),
+    FunctionalCase("largest modulus, complex", lambda s: LInfinity(COMPLEX_IMAGE), (1, 2, 2), (1, 1, 2)),
+    FunctionalCase("squared k-support norm", lambda s: SquaredKSupportNorm(2, space=VECTOR), (6,), (3,)),
+    FunctionalCase("squared k-support norm of pixels", lambda s: SquaredKSupportNorm(1.5, axis=-3), (2, 2, 2), (2, 1, 2)),
+    FunctionalCase(
+        "squared k-support norm with costs",
+        lambda s: SquaredKSupportNorm(2.0, costs=0.5 + randn(*s, seed=3).abs(), space=Space(s, True)),
+        (5,),
+        (2,),
+    ),
 ]

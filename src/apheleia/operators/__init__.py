@@ -7,6 +7,7 @@ from apheleia.operators.convolution import Convolution
 from apheleia.operators.decimation import Decimation
 from apheleia.operators.diagnose import AdjointFault, find_adjoint_fault
 from apheleia.operators.diagonal import Diagonal
+from apheleia.operators.duplication import Duplication
 from apheleia.operators.fan_beam_transform import FanBeamTransform
 from apheleia.operators.filters import CosineFilter, FourierFilter
 from apheleia.operators.finite_differences import FiniteDifferences
@@ -32,6 +33,7 @@ __all__ = [
     "Crop",
     "Decimation",
     "Diagonal",
+    "Duplication",
     "FanBeamTransform",
     "FiniteDifferences",
     "FourierFilter",
@@ -46,6 +48,7 @@ __all__ = [
     "UnknownBoundaryConvolution",
     "PhaseRetrieval",
     "SymmetrizedDifferences",
+    "UnknownBoundaryConvolution",
     "WaveletTransform",
     "XRayTransform",
     "check_adjoint",

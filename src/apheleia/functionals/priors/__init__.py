@@ -1,28 +1,47 @@
 """Priors: what is known of the answer."""
 
+from apheleia.functionals.priors.concave_penalties import MinimaxConcavePenalty, SmoothlyClippedAbsoluteDeviation
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.functionals.priors.indicators import Ball, Box, NonNegativity, Simplex
+from apheleia.functionals.priors.l0 import L0
 from apheleia.functionals.priors.l1 import L1
+from apheleia.functionals.priors.l1_ball import L1Ball, LInfinity
+from apheleia.functionals.priors.low_rank import LowRank
+from apheleia.functionals.priors.nuclear_norm import NuclearNorm
+from apheleia.functionals.priors.overlapping_group_l1 import OverlappingGroupL1, sliding_windows
 from apheleia.functionals.priors.pixel_nuclear_norm import PixelNuclearNorm
 from apheleia.functionals.priors.quadratic_smoothness import QuadraticSmoothness
 from apheleia.functionals.priors.smoothed_variation import SmoothedVariation
+from apheleia.functionals.priors.squared_k_support_norm import SquaredKSupportNorm
+from apheleia.functionals.priors.top_k import TopK
 from apheleia.functionals.priors.total_generalized_variation import TotalGeneralizedVariation
 from apheleia.functionals.priors.total_variation import TotalVariation
 from apheleia.functionals.priors.vectorial_total_variation import VectorialTotalVariation
 from apheleia.functionals.priors.wavelet_l1 import WaveletL1
 
 __all__ = [
+    "L0",
     "L1",
     "Ball",
     "Box",
     "GroupL1",
+    "L1Ball",
+    "LInfinity",
+    "LowRank",
+    "MinimaxConcavePenalty",
     "NonNegativity",
+    "NuclearNorm",
+    "OverlappingGroupL1",
     "PixelNuclearNorm",
     "QuadraticSmoothness",
     "Simplex",
     "SmoothedVariation",
+    "SmoothlyClippedAbsoluteDeviation",
+    "SquaredKSupportNorm",
+    "TopK",
     "TotalGeneralizedVariation",
     "TotalVariation",
     "VectorialTotalVariation",
     "WaveletL1",
+    "sliding_windows",
 ]

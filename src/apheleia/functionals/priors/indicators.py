@@ -13,13 +13,13 @@ from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space, as_wide, per_sample
 from apheleia.functionals.functional import Functional
 
-__all__ = ["Ball", "Box", "NonNegativity", "Simplex"]
+__all__ = ["Ball", "Box", "Indicator", "NonNegativity", "Simplex"]
 
 _SLACK = 1e-6
 """Relative violation that counts as rounding: a projection in float32 lands this close to its set."""
 
 
-class _Indicator(Functional):
+class Indicator(Functional):
     """0 inside a closed convex set, +inf outside; a subclass writes the projection, the violation and the support function."""
 
     is_convex = True
@@ -48,7 +48,7 @@ def _real(space: Space, who: str) -> Space:
 
 
 @final
-class Box(_Indicator):
+class Box(Indicator):
     """x -> 0 where lower <= x_i <= upper for all i, else +inf.
 
     A bounded box gives every problem a finite duality gap.
@@ -93,7 +93,7 @@ class Box(_Indicator):
 
 
 @final
-class NonNegativity(_Indicator):
+class NonNegativity(Indicator):
     """x -> 0 where x_i >= 0 for all i, else +inf.
 
     Parameters
@@ -127,7 +127,7 @@ class NonNegativity(_Indicator):
 
 
 @final
-class Ball(_Indicator):
+class Ball(Indicator):
     """x -> 0 where |x|_2 <= radius, else +inf.
 
     Parameters
@@ -163,7 +163,7 @@ class Ball(_Indicator):
 
 
 @final
-class Simplex(_Indicator):
+class Simplex(Indicator):
     """x -> 0 where x >= 0 and sum along one axis is `total`, else +inf: abundances, probabilities.
 
     Parameters
