@@ -1,5 +1,6 @@
 """Operators: how data are formed from a signal, with exact adjoints and norms that say how they were obtained."""
 
+from apheleia.operators.bayer_mosaic import BayerMosaic
 from apheleia.operators.boundary import Crop
 from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
@@ -19,9 +20,13 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
+from apheleia.operators.spectral_mixing import SpectralMixing
 from apheleia.operators.stationary_wavelet import StationaryWaveletTransform
 from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
 from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
+from apheleia.operators.varying_convolution import VaryingConvolution
+from apheleia.operators.volume_convolution import VOLUME, VolumeConvolution
+from apheleia.operators.warp import Warp
 from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
 
@@ -45,6 +50,12 @@ __all__ = [
     "MultiCoilMRI",
     "Operator",
     "StationaryWaveletTransform",
+    "BayerMosaic",
+    "SpectralMixing",
+    "VaryingConvolution",
+    "VOLUME",
+    "VolumeConvolution",
+    "Warp",
     "UnknownBoundaryConvolution",
     "PhaseRetrieval",
     "SymmetrizedDifferences",
