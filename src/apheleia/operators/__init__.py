@@ -59,7 +59,6 @@ __all__ = [
     "UnknownBoundaryConvolution",
     "PhaseRetrieval",
     "SymmetrizedDifferences",
-    "UnknownBoundaryConvolution",
     "WaveletTransform",
     "XRayTransform",
     "check_adjoint",
