@@ -10,7 +10,7 @@
 'CONVERGED'
 """
 
-from apheleia import bridges, data, imaging, io, metrics, operators
+from apheleia import bridges, data, imaging, io, metrics, noise, operators
 from apheleia.algorithms import (
     ADMM,
     FISTA,
@@ -157,6 +157,7 @@ __all__ = [
     "imaging",
     "io",
     "metrics",
+    "noise",
     "operators",
     "sliding_windows",
     "solve",
