@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from case_types import COMPLEX_IMAGE, FunctionalCase, OperatorCase, randn
+from torch import Tensor
 
 from apheleia.core import VECTOR, Space
 from apheleia.functionals import (
@@ -21,11 +23,18 @@ from apheleia.functionals import (
     TopK,
     TotalGeneralizedVariation,
     TotalVariation,
+    TransmissionPoisson,
     VectorialTotalVariation,
     sliding_windows,
 )
 from apheleia.functionals.lifted import Lifted
 from apheleia.operators import ChannelBlocks, Duplication, Identity, LinearOperator, SymmetrizedDifferences
+
+
+def _counts(shape: tuple[int, ...]) -> Tensor:
+    counts = torch.poisson(4 * torch.ones(shape, dtype=torch.float64), generator=torch.Generator().manual_seed(4))
+    counts.view(-1)[0] = 0
+    return counts
 
 
 def _tgv(term: int) -> LinearOperator:
@@ -100,4 +109,15 @@ FUNCTIONALS = [
         (5,),
         (2,),
     ),
+    FunctionalCase("transmission", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0), (1, 2, 3)),
+    FunctionalCase(
+        "transmission's distance", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0).loss, (1, 2, 3), (1, 1, 3)
+    ),
+    FunctionalCase(
+        "transmission's distance, a blank scan a pixel",
+        lambda s: TransmissionPoisson(Identity(), _counts(s), 5 + 3 * randn(*s).abs()).loss,
+        (1, 2, 3),
+        (1, 1, 2),
+    ),
+    FunctionalCase("transmission with background", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0, 0.5), (1, 2, 3)),
 ]

@@ -22,13 +22,12 @@ from apheleia.algorithms.sirt import SIRT
 from apheleia.algorithms.solve import solve
 
 __all__ = [
-    "LSQR",
-    "SIRT",
-    "RichardsonLucy",
     "ADMM",
     "ALGORITHMS",
     "FISTA",
     "LBFGS",
+    "LSQR",
+    "SIRT",
     "AcceleratedGradient",
     "Algorithm",
     "ChambollePock",
@@ -39,6 +38,7 @@ __all__ = [
     "HalfQuadraticSplitting",
     "LevenbergMarquardt",
     "ProximalGradient",
+    "RichardsonLucy",
     "State",
     "Truncated",
     "Unrolled",

@@ -2,7 +2,14 @@
 
 from apheleia.functionals.calculus import Composition, Scaled, Sum
 from apheleia.functionals.check import check_gradient, check_prox
-from apheleia.functionals.fidelities import Fidelity, HuberLoss, KullbackLeibler, LeastAbsoluteDeviations, LeastSquares
+from apheleia.functionals.fidelities import (
+    Fidelity,
+    HuberLoss,
+    KullbackLeibler,
+    LeastAbsoluteDeviations,
+    LeastSquares,
+    TransmissionPoisson,
+)
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors import (
     L0,
@@ -62,6 +69,7 @@ __all__ = [
     "TopK",
     "TotalGeneralizedVariation",
     "TotalVariation",
+    "TransmissionPoisson",
     "VectorialTotalVariation",
     "WaveletL1",
     "check_gradient",

@@ -49,6 +49,10 @@ class DataLoss(Functional):
         """Batch axes of its own parameters."""
         return self.space.batch_shape(self.y)
 
+    def _target(self) -> Tensor:
+        """Return about where the loss is least, (*batch, *space): the data, where they have the units of z."""
+        return self.y
+
     def _data(self, z: Tensor) -> Tensor:
         """Return y in the precision of z."""
         return self.y.to(z.dtype if self.y.is_complex() or not z.is_complex() else z.real.dtype)
@@ -138,7 +142,7 @@ class Fidelity(Functional):
         """Return the back-projection A^H y with the scale that fits the data best, (*batch, *space)."""
         if not isinstance(self.A, LinearOperator):
             return None
-        y = expand_batch(self.y, self.batch_shape, self.A.codomain.rank)
+        y = expand_batch(self.loss._target(), self.batch_shape, self.A.codomain.rank)
         A = self.A.prepared(self.signal_shape, y.dtype)
         x = A._adjoint(y)
         image = A._forward(x)
