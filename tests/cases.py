@@ -14,7 +14,7 @@ import torch
 from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn, uniform
 from cases_blur import BLUR_FUNCTIONALS, BLUR_OPERATORS
 from cases_bridges import BRIDGES
-from cases_fourier import FOURIER_OPERATORS
+from cases_fourier import FOURIER_FUNCTIONALS, FOURIER_OPERATORS
 from cases_tomography import TOMOGRAPHY_OPERATORS
 from torch import Tensor
 
@@ -390,6 +390,7 @@ FUNCTIONALS = [
     *FIDELITIES,
     *PRIORS,
     *CALCULUS,
+    *FOURIER_FUNCTIONALS,
     *cases_priors.FUNCTIONALS,
     *BLUR_FUNCTIONALS,
 ]

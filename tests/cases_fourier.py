@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from case_types import EVERY, OperatorCase, randn, uniform
+from case_types import EVERY, FunctionalCase, OperatorCase, randn, uniform
 from torch import Tensor
 
 from apheleia.bridges import NonuniformFourierTransform
-from apheleia.operators import FourierSampling, Matrix, MultiCoilMRI, PhaseRetrieval
+from apheleia.functionals import L1, Box, GroupL1, Magnitude, TotalVariation
+from apheleia.operators import FourierSampling, Matrix, MultiCoilMRI, NearFieldMIMO, PhaseRetrieval
 
 
 def _mask(*shape: int, seed: int = 2) -> Tensor:
@@ -75,4 +76,29 @@ SAMPLING = [
     OperatorCase("NUFFT, real", lambda: NonuniformFourierTransform(_frequencies(6), (3, 4), 1e-12, False), (2, 3, 4), "upper"),
 ]
 
-FOURIER_OPERATORS = [*MRI, *PHASE, *SAMPLING]
+
+def _radar(*grid: int, has_spreading: bool = False) -> NearFieldMIMO:
+    antennas = uniform(5, 3, seed=8) * torch.tensor([1.0, 1.0, 0.0])
+    voxels = uniform(*grid, 3, seed=9) + torch.tensor([0.0, 0.0, 0.5])
+    return NearFieldMIMO(antennas[:2], antennas[2:], torch.tensor([1e9, 1.3e9, 2e9]), voxels, has_spreading)
+
+
+RADAR = [
+    OperatorCase("radar", lambda: _radar(1, 2, 3), (1, 2, 3), "upper"),
+    OperatorCase("radar with spreading", lambda: _radar(4, has_spreading=True), (4,), "upper"),
+]
+
+FOURIER_OPERATORS = [*MRI, *PHASE, *SAMPLING, *RADAR]
+
+FOURIER_FUNCTIONALS = [
+    FunctionalCase("magnitude, L1", lambda s: Magnitude(L1()), (1, 3, 4), (1, 1, 2)),
+    FunctionalCase("magnitude, groups", lambda s: Magnitude(0.7 * GroupL1()), (2, 2, 3), (2, 1, 1)),
+    FunctionalCase("box of magnitudes", lambda s: Magnitude(Box(0.0, 0.8)), (1, 3, 4), (1, 1, 1)),
+    FunctionalCase(
+        "magnitude, L1, a weight a sample",
+        lambda s, index=EVERY: Magnitude(torch.tensor([0.3, 1.0, 4.0], dtype=torch.float64)[index] * L1()),
+        (1, 3, 4),
+        batch=(3,),
+    ),
+    FunctionalCase("magnitude, total variation", lambda s: Magnitude(TotalVariation()), (1, 3, 3), prox_tol=1e-4),
+]

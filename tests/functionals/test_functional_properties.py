@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from apheleia.core import CapabilityError
 from apheleia.core.space import per_sample
-from apheleia.functionals import L0, Scaled, check_gradient, check_prox
+from apheleia.functionals import L0, Magnitude, Scaled, check_gradient, check_prox
 from apheleia.functionals.priors.indicators import Indicator
 from apheleia.operators.transforms import transform
 
@@ -526,7 +526,7 @@ def test_weight_gets_gradients(case: FunctionalCase):
 def threshold_moves(case: FunctionalCase) -> bool:
     """Whether the proximal map changes smoothly with the step: projections and hard thresholds do not."""
     F = case()
-    inner = F.functional if isinstance(F, Scaled) else F
+    inner = F.functional if isinstance(F, Scaled) else F.R if isinstance(F, Magnitude) else F
     return F.has_exact_prox and not isinstance(inner, Indicator | L0)
 
 

@@ -7,6 +7,7 @@ from apheleia.functionals.priors.l0 import L0
 from apheleia.functionals.priors.l1 import L1
 from apheleia.functionals.priors.l1_ball import L1Ball, LInfinity
 from apheleia.functionals.priors.low_rank import LowRank
+from apheleia.functionals.priors.magnitude import Magnitude
 from apheleia.functionals.priors.nuclear_norm import NuclearNorm
 from apheleia.functionals.priors.overlapping_group_l1 import OverlappingGroupL1, sliding_windows
 from apheleia.functionals.priors.pixel_nuclear_norm import PixelNuclearNorm
@@ -29,6 +30,7 @@ __all__ = [
     "LInfinity",
     "LowRank",
     "MinimaxConcavePenalty",
+    "Magnitude",
     "NonNegativity",
     "NuclearNorm",
     "OverlappingGroupL1",
