@@ -20,8 +20,8 @@ from apheleia.operators.matrix import Matrix
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
-from apheleia.operators.spectral_mixing import SpectralMixing
 from apheleia.operators.radar import NearFieldMIMO
+from apheleia.operators.spectral_mixing import SpectralMixing
 from apheleia.operators.stationary_wavelet import StationaryWaveletTransform
 from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
 from apheleia.operators.unknown_boundary_convolution import UnknownBoundaryConvolution
