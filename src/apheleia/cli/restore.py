@@ -50,7 +50,10 @@ class Restore:
     """Blur to remove: gaussian:SIGMA or box:SIZE, in pixels of the restored image."""
 
     kernel: Path | None = None
-    """Blur to remove, as a file: a grey image or npy array, normalised to sum 1."""
+    """Blur to remove, as a file: a grey image, npy array or .mat of version 7.3, normalised to sum 1."""
+
+    kernel_number: int = 1
+    """Which kernel of a .mat file with several, from 1."""
 
     mask: Path | None = None
     """Grey image or npy array of the input's size: non-zero (white) where pixels were measured, zero where they are missing."""
@@ -152,7 +155,7 @@ class Restore:
 
 def _kernel(options: Restore) -> numpy.ndarray | None:
     if options.kernel is not None:
-        return read_kernel(options.kernel, options.max_bytes)
+        return read_kernel(options.kernel, options.max_bytes, options.kernel_number)
     return None if options.blur is None else parse_blur(options.blur)
 
 
@@ -236,6 +239,7 @@ def _command(options: Restore) -> str:
     named: tuple[tuple[str, object, object], ...] = (
         ("--blur", options.blur, None),
         ("--kernel", None if options.kernel is None else options.kernel.name, None),
+        ("--kernel-number", options.kernel_number, 1),
         ("--mask", None if options.mask is None else options.mask.name, None),
         ("--scale", options.scale, 1),
         ("--noise", options.noise, "auto"),

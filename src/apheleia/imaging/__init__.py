@@ -4,6 +4,7 @@ from apheleia.imaging.kernels import box_kernel, gaussian_kernel, read_kernel, s
 from apheleia.imaging.model import PRIORS, ImagingModel
 from apheleia.imaging.mri import birdcage_sensitivities, root_sum_of_squares, variable_density_mask
 from apheleia.imaging.noise import estimate_noise_std
+from apheleia.imaging.point_spread_functions import airy_psf, defocus_psf, defocus_stack_psf, gaussian_psf, moffat_psf, motion_psf
 from apheleia.imaging.restore import Restoration, restore
 from apheleia.imaging.tomography import filtered_back_projection
 from apheleia.imaging.weight import discrepancy_weight
@@ -12,6 +13,12 @@ __all__ = [
     "PRIORS",
     "ImagingModel",
     "Restoration",
+    "airy_psf",
+    "defocus_psf",
+    "defocus_stack_psf",
+    "gaussian_psf",
+    "moffat_psf",
+    "motion_psf",
     "birdcage_sensitivities",
     "box_kernel",
     "discrepancy_weight",

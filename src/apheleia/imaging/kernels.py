@@ -8,6 +8,7 @@ from os import PathLike
 import numpy
 
 from apheleia.core.errors import ArgumentError, FileError
+from apheleia.imaging.matlab_kernels import is_hdf5, read_matlab_kernel
 from apheleia.io import DEFAULT_BUDGET_BYTES, read
 
 __all__ = ["box_kernel", "gaussian_kernel", "read_kernel", "sampling_kernel"]
@@ -76,15 +77,17 @@ def sampling_kernel(scale: int) -> numpy.ndarray:
     return kernel
 
 
-def read_kernel(path: str | PathLike[str], budget_bytes: int = DEFAULT_BUDGET_BYTES) -> numpy.ndarray:
-    """Read a blur kernel from a grey image or an array file, and normalise it to sum 1.
+def read_kernel(path: str | PathLike[str], budget_bytes: int = DEFAULT_BUDGET_BYTES, number: int = 1) -> numpy.ndarray:
+    """Read a blur kernel from a grey image, an array file or a MATLAB file, and normalise it to sum 1.
 
     Parameters
     ----------
     path : path
-        PNG, JPEG, TIFF or npy; the centre of rotation is at height // 2, width // 2.
+        PNG, JPEG, TIFF, npy, or .mat of version 7.3 (HDF5, which needs h5py); the centre is at height // 2, width // 2.
     budget_bytes : int
         Largest decoded size.
+    number : int
+        Which kernel of a .mat file, from 1; the other files hold one.
 
     Returns
     -------
@@ -93,12 +96,23 @@ def read_kernel(path: str | PathLike[str], budget_bytes: int = DEFAULT_BUDGET_BY
     Raises
     ------
     FileError
-        If it cannot be read, is not a single grey image, holds negative values or sums to zero.
+        If it cannot be read, is not a single grey image, holds negative values or sums to zero, or has no kernel of that number.
+    ArgumentError
+        If the number is below 1.
+    MissingExtraError
+        If a .mat file is given and h5py is not installed.
     """
-    measurement = read(path, budget_bytes=budget_bytes)
-    if measurement.axes != "YX":
-        raise FileError(f"{path}: a kernel must be one grey image (height, width); this file has axes {measurement.axes}.")
-    kernel = measurement.data.astype(numpy.float64)
+    if is_hdf5(path):
+        kernel = read_matlab_kernel(path, number)
+    else:
+        if number != 1:
+            raise FileError(f"{path} holds one kernel; there is no kernel {number}.")
+        measurement = read(path, budget_bytes=budget_bytes)
+        if measurement.axes != "YX":
+            raise FileError(f"{path}: a kernel must be one grey image (height, width); this file has axes {measurement.axes}.")
+        kernel = measurement.data.astype(numpy.float64)
+    if not numpy.isfinite(kernel).all():
+        raise FileError(f"{path}: a kernel must be finite; this one holds NaN or infinite values.")
     if kernel.min() < 0 or not kernel.sum() > 0:
         raise FileError(f"{path}: a kernel must be non-negative with a sum above zero; its minimum is {kernel.min():.4g}.")
     return kernel / kernel.sum()
