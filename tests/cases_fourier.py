@@ -7,8 +7,9 @@ from case_types import EVERY, FunctionalCase, OperatorCase, randn, uniform
 from torch import Tensor
 
 from apheleia.bridges import NonuniformFourierTransform
+from apheleia.core import Space
 from apheleia.functionals import L1, Box, GroupL1, Magnitude, TotalVariation
-from apheleia.operators import FourierSampling, Matrix, MultiCoilMRI, NearFieldMIMO, PhaseRetrieval
+from apheleia.operators import FourierSampling, Matrix, MultiCoilMRI, NearFieldMIMO, PhaseRetrieval, RandomProjection
 
 
 def _mask(*shape: int, seed: int = 2) -> Tensor:
@@ -88,7 +89,17 @@ RADAR = [
     OperatorCase("radar with spreading", lambda: _radar(4, has_spreading=True), (4,), "upper"),
 ]
 
-FOURIER_OPERATORS = [*MRI, *PHASE, *SAMPLING, *RADAR]
+
+def _projection(count: int, *shape: int) -> RandomProjection:
+    return RandomProjection(count, Space(shape), generator=torch.Generator().manual_seed(0))
+
+
+PROJECTIONS = [
+    OperatorCase("random projection", lambda: _projection(5, 1, 3, 4), (1, 3, 4)),
+    OperatorCase("random projection, orthonormal", lambda: _projection(7, 7), (7,)),
+]
+
+FOURIER_OPERATORS = [*MRI, *PHASE, *SAMPLING, *RADAR, *PROJECTIONS]
 
 FOURIER_FUNCTIONALS = [
     FunctionalCase("magnitude, L1", lambda s: Magnitude(L1()), (1, 3, 4), (1, 1, 2)),

@@ -6,7 +6,8 @@ import torch
 from case_types import randn, uniform
 
 from apheleia.core import CapabilityError, ShapeError
-from apheleia.operators import MultiCoilMRI
+from apheleia.imaging import birdcage_sensitivities, variable_density_mask
+from apheleia.operators import MultiCoilMRI, conjugate_gradient
 
 
 def centred(x):
@@ -97,3 +98,37 @@ def test_wrong_use(mask, maps, message):
 def test_data_of_another_number_of_coils_are_refused():
     with pytest.raises(ShapeError, match=r"`y` must have shape \(\*batch, 2, 4, 5 complex\)"):
         MultiCoilMRI(torch.ones(4, 5), torch.ones(2, 4, 5)).adjoint(torch.ones(3, 4, 5))
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (1, 5), (6, 5)], ids=["rows", "columns", "points"])
+def test_the_preconditioner_is_the_diagonal_of_the_gram_in_the_fourier_basis(shape):
+    mask, shift = uniform(*shape).expand(6, 5), torch.tensor(0.3, dtype=torch.float64)
+    maps, rhs = randn(3, 6, 5, dtype=torch.complex128), randn(1, 6, 5, seed=1, dtype=torch.complex128)
+    if 1 not in shape:
+        A = MultiCoilMRI(mask, maps)
+        waves = torch.fft.ifft2(torch.eye(30, dtype=torch.complex128).reshape(30, 1, 6, 5), norm="ortho")
+        diagonal = A.codomain.norm(A(waves)).square().reshape(6, 5)
+        P = A.prepared((1, 6, 5), torch.float64)._gram_preconditioner((1, 6, 5), shift)
+        torch.testing.assert_close(P(rhs), torch.fft.ifft2(torch.fft.fft2(rhs) / (diagonal + shift)))
+    # maps without detail leave a circulant, and the inverse is exact
+    A = MultiCoilMRI(mask, (1 - 2j) * torch.ones(2, 6, 5))
+    ready = A.prepared((1, 6, 5), torch.float64)
+    z = ready._gram_preconditioner((1, 6, 5), shift)(rhs)
+    torch.testing.assert_close(A.gram(z) + shift * z, rhs)
+
+
+def test_the_preconditioner_saves_steps():
+    maps = birdcage_sensitivities((32, 32), 8)
+    mask = variable_density_mask((32, 32), 4, pattern="points", generator=torch.Generator().manual_seed(0))
+    ready = MultiCoilMRI(mask, maps).prepared((1, 32, 32), torch.float64)
+    rhs, shift, counts = randn(1, 32, 32, dtype=torch.complex128), torch.ones((), dtype=torch.float64), []
+    for preconditioner in (None, ready._gram_preconditioner((1, 32, 32), shift)):
+        steps = []
+
+        def apply(z, steps=steps):
+            steps.append(1)
+            return ready.gram(z) + z
+
+        conjugate_gradient(apply, rhs, ready.domain, tol=1e-4, preconditioner=preconditioner)
+        counts.append(len(steps))
+    assert counts[1] < counts[0]

@@ -21,6 +21,7 @@ from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
 from apheleia.operators.radar import NearFieldMIMO
+from apheleia.operators.random_projection import RandomProjection
 from apheleia.operators.spectral_mixing import SpectralMixing
 from apheleia.operators.stationary_wavelet import StationaryWaveletTransform
 from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
@@ -60,6 +61,7 @@ __all__ = [
     "Warp",
     "UnknownBoundaryConvolution",
     "PhaseRetrieval",
+    "RandomProjection",
     "SymmetrizedDifferences",
     "WaveletTransform",
     "XRayTransform",
