@@ -3,7 +3,7 @@
 import pytest
 import torch
 from case_types import randn
-from cases import ComplexSquare, CumulativeSum, RealPart, Spectrum, Square
+from cases import OPERATORS, ComplexSquare, CumulativeSum, RealPart, Spectrum, Square
 
 from apheleia.core import CheckError, Space
 from apheleia.operators import (
@@ -91,6 +91,12 @@ def test_each_mistake_has_its_name(kind, change, words):
     assert fault.kind == kind
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(fault.sentence)
+
+
+@pytest.mark.parametrize("case", OPERATORS, ids=lambda case: case.name)
+def test_no_false_alarm(case):
+    batch = case.batch or (2,)
+    assert find_adjoint_fault(case.make(), case.x(batch), case.y(batch)).kind == "none"
 
 
 def test_the_map_shows_where():
