@@ -48,7 +48,11 @@ def fold(y: Tensor, before: tuple[int, int], after: tuple[int, int], boundary: B
     for dim, left, right in zip((-2, -1), before, after, strict=True):
         size = y.shape[dim] - left - right
         inner = y.narrow(dim, left, size)
-        if boundary != "zero" and (left or right):
+        if boundary == "reflect" and max(left, right) <= size and (left or right):
+            inner = inner.clone()
+            inner.narrow(dim, 0, left).add_(y.narrow(dim, 0, left).flip(dim))
+            inner.narrow(dim, size - right, right).add_(y.narrow(dim, left + size, right).flip(dim))
+        elif boundary != "zero" and (left or right):
             sources = _sources(size, left, right, boundary, y.device)
             ends = torch.cat((y.narrow(dim, 0, left), y.narrow(dim, left + size, right)), dim)
             inner = inner.index_add(dim, torch.cat((sources[:left], sources[left + size :])), ends)

@@ -39,12 +39,12 @@ def frequency_response(kernel: Tensor, height: int, width: int) -> Tensor:
 
 
 def fast_length(size: int) -> int:
-    """Return the smallest length >= `size` with no prime factor above 5, for which an FFT is fast."""
+    """Return the smallest length >= `size` for which an FFT is fast: prime factors up to 7, above 64 a multiple of 4."""
     while True:
         rest = size
-        for prime in (2, 3, 5):
+        for prime in (2, 3, 5, 7):
             while rest % prime == 0:
                 rest //= prime
-        if rest == 1:
+        if rest == 1 and (size <= 64 or size % 4 == 0):
             return size
         size += 1
