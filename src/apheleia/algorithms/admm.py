@@ -131,6 +131,9 @@ class ADMM(Algorithm):
         return optimality_residual(problem, state.x, state.duals, state.scale)
 
     def certify(self, problem: Problem, state: ADMMState) -> tuple[Certificate, ...]:
+        if state.system.diagonal is not None and not state.system.diagonal.is_proved:
+            why = "convex objective; that the x-update's proximal term is not negative was measured, not proved"
+            return (Certificate("convergence", "estimated", None, why, _SOURCE),)
         if state.system.is_closed and all(h.has_exact_prox for h, _ in all_terms(problem)):
             why = "convex objective, closed-form updates; the penalty changes finitely often"
             return (Certificate("convergence", "proved", None, why, _SOURCE),)

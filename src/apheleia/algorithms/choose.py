@@ -10,7 +10,7 @@ from apheleia.algorithms.algorithm import Algorithm
 from apheleia.algorithms.chambolle_pock import ChambollePock
 from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
-from apheleia.algorithms.diagonal_system import diagonal_system
+from apheleia.algorithms.diagonal_system import common_basis, diagonal_system
 from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gauss_newton import GaussNewton
 from apheleia.algorithms.gradient import Gradient
@@ -23,6 +23,7 @@ from apheleia.algorithms.quadratic_update import all_terms
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
 from apheleia.core.errors import CapabilityError
+from apheleia.functionals.functional import Functional
 from apheleia.operators.transforms import Basis
 from apheleia.problem import Problem
 
@@ -107,11 +108,20 @@ def _without_lipschitz_constant(problem: Problem) -> tuple[Algorithm, str]:
 
 def _useful_basis(problem: Problem) -> Basis | None:
     """Return the basis in which ADMM's updates are closed, or None; where A is the identity, cheaper methods do as well."""
-    if ADMM().obstacle(problem) is not None or not any(len(part.hessian_bases) == 1 for part in problem.smooth):
+    if ADMM().obstacle(problem) is not None or not any(_is_no_identity(part) for part in problem.smooth):
         return None
+    basis = common_basis(problem, all_terms(problem), majorants=True)
+    if basis is None or any(basis not in part.hessian_bases for part in problem.smooth):
+        # a majorant is positive, and perhaps dear to compute: it waits for the run
+        return basis
     x = torch.empty([size or 1 for size in problem.space.shape], dtype=torch.float64)
     system = diagonal_system(problem, all_terms(problem), x, majorants=True)
     return None if system is None else system.basis
+
+
+def _is_no_identity(part: Functional) -> bool:
+    # a multiple of the identity is diagonal in every basis, and as a majorant it is nothing but a gradient step
+    return len(part.hessian_bases) == 1 or len(part.hessian_majorants) == 1
 
 
 def alternatives(problem: Problem) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ _SINGULAR = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class DiagonalSystem:
-    """x -> H x + weight sum_i M_i x, H the Hessian of the quadratic parts, for images of one size.
+    """x -> M_0 x + weight sum_i M_i x, for images of one size.
 
     M_i is K_i^H K_i where that is diagonal, else a diagonal majorant of it: the update then has the proximal term
-    weight/2 |x - x_k|^2 in the metric M_i - K_i^H K_i, and stays in closed form.
+    weight/2 |x - x_k|^2 in the metric M_i - K_i^H K_i, and stays in closed form. M_0 is to the Hessians of the quadratic parts
+    what M_i is to K_i^H K_i.
 
     Attributes
     ----------
@@ -33,9 +34,13 @@ class DiagonalSystem:
     transform : Transform
         That basis for this size.
     hessian, terms : Tensor
-        Eigenvalues of H and of sum_i M_i, laid out like coefficients.
+        Eigenvalues of M_0 and of sum_i M_i, laid out like coefficients.
     majorised : tuple of LinearOperator
         The K_i for which M_i is a majorant.
+    curved : tuple of (LinearOperator, Tensor)
+        Hessians of parts that are majorised, and the eigenvalues of their majorants.
+    is_proved : bool
+        Whether the majorants are proved to be such.
     """
 
     basis: Basis
@@ -43,28 +48,36 @@ class DiagonalSystem:
     hessian: Tensor
     terms: Tensor
     majorised: tuple[LinearOperator, ...]
+    curved: tuple[tuple[LinearOperator, Tensor], ...]
+    is_proved: bool
 
     def solve(self, rhs: Tensor, weight: Tensor, near: Tensor) -> Tensor:
-        """Return x with H x + weight sum_i (K_i^H K_i x + (M_i - K_i^H K_i)(x - near)) = rhs.
+        """Return x with M_0 x + weight sum_i M_i x = rhs + (M_0 - H) near + weight sum_i (M_i - K_i^H K_i) near.
 
         rhs and near, the point before, are (*batch, channel, height, width), weight (*batch,); rhs is used up.
         """
         if self.majorised:
             for K in self.majorised:
                 K._add_gram_excess(self.basis, near, as_wide(weight, rhs, near.ndim - weight.ndim), rhs)
+        for hessian, _ in self.curved:
+            rhs = rhs - hessian._forward(near)
         wide = as_wide(weight, self.terms, RANK[self.basis])
         # complex coefficients are multiplied several times faster than divided
         inverse = torch.addcmul(self.hessian, wide, self.terms).reciprocal()
-        return self.transform.synthesise(self.transform.analyse(rhs) * inverse)
+        coefficients = self.transform.analyse(rhs)
+        if self.curved:
+            above = reduce(torch.add, [eigenvalues for _, eigenvalues in self.curved])
+            coefficients = torch.addcmul(coefficients, above, self.transform.analyse(near))
+        return self.transform.synthesise(coefficients * inverse)
 
 
 def common_basis(problem: Problem, terms: tuple[Term, ...], majorants: bool) -> Basis | None:
-    """Return a basis in which the quadratic parts and all terms are diagonal, the terms perhaps by a majorant; or None."""
+    """Return a basis in which the quadratic parts and all terms are diagonal, perhaps by majorants, terms first; or None."""
     if not problem.space.is_fixed:
         return None
-    for extra in (False, True) if majorants else (False,):
-        parts = [part.hessian_bases for part in problem.smooth]
-        parts += [K.gram_bases + (K.gram_majorants if extra else ()) for _, K in terms]
+    for of_terms, of_parts in ((False, False), (True, False), (False, True), (True, True)) if majorants else ((False, False),):
+        parts = [part.hessian_bases + (part.hessian_majorants if of_parts else ()) for part in problem.smooth]
+        parts += [K.gram_bases + (K.gram_majorants if of_terms else ()) for _, K in terms]
         shared = reduce(lambda a, b: tuple(basis for basis in a if basis in b), parts)
         if shared:
             return shared[0]
@@ -78,11 +91,16 @@ def diagonal_system(problem: Problem, terms: tuple[Term, ...], x: Tensor, majora
         return None
     shape = tuple(x.shape[x.ndim - problem.space.rank :])
     zero = torch.zeros((1,) * RANK[basis], dtype=torch.float64)
-    hessian = reduce(torch.add, [part._hessian_eigenvalues(basis, shape) for part in problem.smooth], zero)
+    eigenvalues = [part._hessian_eigenvalues(basis, shape) for part in problem.smooth]
+    hessian = reduce(torch.add, eigenvalues, zero)
     squares = reduce(torch.add, [K._gram_eigenvalues(basis, shape) for _, K in terms], zero)
     size = hessian / hessian.amax().clamp(min=1e-300) + squares / squares.amax().clamp(min=1e-300)
     # below the precision of x, too, the closed form would amplify rounding
     if not bool(size.amin() > max(_SINGULAR, 8 * torch.finfo(x.dtype).eps)):
         return None
     majorised = tuple(K for _, K in terms if basis not in K.gram_bases)
-    return DiagonalSystem(basis, transform(basis, (shape[-2], shape[-1])), hessian.to(x), squares.to(x), majorised)
+    above = [(part, values) for part, values in zip(problem.smooth, eigenvalues, strict=True) if basis not in part.hessian_bases]
+    curved = tuple((part._hessian(shape), values.to(x)) for part, values in above)
+    is_proved = all(part.has_proved_majorants for part, _ in above) and all(K.has_proved_majorants for K in majorised)
+    change = transform(basis, (shape[-2], shape[-1]))
+    return DiagonalSystem(basis, change, hessian.to(x), squares.to(x), majorised, curved, is_proved)

@@ -54,6 +54,8 @@ class Scaled(Functional):
         self.has_exact_prox = functional.has_exact_prox
         self.has_conjugate = functional.has_conjugate
         self.hessian_bases = functional.hessian_bases
+        self.hessian_majorants = functional.hessian_majorants
+        self.has_proved_majorants = functional.has_proved_majorants
         self.is_strongly_convex = functional.is_strongly_convex and bool((value > 0).all())
 
     @property

@@ -52,6 +52,12 @@ class Functional(nn.Module, ABC):
     hessian_bases: tuple[Basis, ...] = ()
     """Of a quadratic one: bases of real images in which its Hessian is diagonal."""
 
+    hessian_majorants: tuple[Basis, ...] = ()
+    """Of a quadratic one: bases in which its Hessian is not diagonal but at most a diagonal, whose eigenvalues are positive."""
+
+    has_proved_majorants: bool = True
+    """Whether that order of the two is proved; else it was measured."""
+
     has_conjugate: bool = False
     """Whether the value of its convex conjugate is known."""
 
@@ -137,7 +143,7 @@ class Functional(nn.Module, ABC):
         return self._hessian(tuple(x.shape[x.ndim - self.space.rank :]))
 
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        """Return the eigenvalues of the Hessian for images of `shape`, broadcasting with the coefficients of that basis."""
+        """Return the eigenvalues of the Hessian, or of its majorant, broadcasting with the coefficients of that basis."""
         raise CapabilityError(f"{self.name} declares a diagonal Hessian and does not write `_hessian_eigenvalues`.")
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:

@@ -12,6 +12,7 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
 from apheleia.core.space import Space
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Boundary", "Crop", "extend", "fold"]
 
@@ -100,6 +101,8 @@ class Crop(LinearOperator):
         super().__init__(Space(shape), Space((shape[0], *window)))
         self.margin = (shape[1] - window[0], shape[2] - window[1])
         self.window = window
+        # the identity
+        self.gram_majorants = ("cosine", "fourier")
 
     def _forward(self, x: Tensor) -> Tensor:
         return x[..., : self.window[0], : self.window[1]]
@@ -109,6 +112,12 @@ class Crop(LinearOperator):
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         return Bound(1.0, "exact", "selection of pixels")
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return torch.ones((1,) * RANK[basis], dtype=torch.float64)
+
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        out.add_(weight * (x - self._adjoint(self._forward(x))))
 
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         return Bound(1.0 if self.margin == (0, 0) else 0.0, "exact", "selection of pixels")

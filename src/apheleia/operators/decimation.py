@@ -11,6 +11,7 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Decimation"]
 
@@ -53,6 +54,8 @@ class Decimation(LinearOperator):
         sizes = [None if size is None else -(-size // factor) for size in space.shape[1:]]
         super().__init__(space, Space((space.shape[0], *sizes), space.is_complex))
         self.factor = factor
+        # the identity
+        self.gram_majorants = ("cosine", "fourier") if not space.is_complex else ()
 
     def _forward(self, x: Tensor) -> Tensor:
         return x[..., :: self.factor, :: self.factor]
@@ -68,6 +71,12 @@ class Decimation(LinearOperator):
     def _smallest_singular_value(self, shape: tuple[int, ...]) -> Bound | None:
         whole = self.factor == 1 or max(shape[-2:]) == 1
         return Bound(1.0 if whole else 0.0, "exact", "selection of pixels")
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return torch.ones((1,) * RANK[basis], dtype=torch.float64)
+
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        out.add_(weight * (x - self._adjoint(self._forward(x))))
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[0], -(-shape[1] // self.factor), -(-shape[2] // self.factor))

@@ -12,6 +12,7 @@ from apheleia.core.interop import ArrayLike, as_tensor, is_floating
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
+from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Diagonal"]
 
@@ -65,6 +66,8 @@ class Diagonal(LinearOperator):
         shape = tuple(b if b is not None else (a if a > 1 else None) for a, b in zip(sizes, space.shape, strict=True))
         super().__init__(Space(shape, space.is_complex), Space(shape, space.is_complex))
         register(self, "diagonal", d)
+        # max |d|^2 times the identity, which is diagonal in every basis
+        self.gram_majorants = ("cosine", "fourier") if self.domain.rank == 3 and not space.is_complex else ()
         self.is_non_negative = not d.is_complex() and not d.requires_grad and bool((d >= 0).all())
 
     def _values(self, x: Tensor) -> Tensor:
@@ -90,6 +93,15 @@ class Diagonal(LinearOperator):
 
     def _gram(self) -> LinearOperator:
         return Diagonal(self.diagonal.abs() ** 2, self.domain)
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        largest = self._extreme(True, "maximum of |d|").value ** 2
+        return largest[(...,) + (None,) * RANK[basis]]
+
+    def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        squares = self._values(x) ** 2
+        largest = self._extreme(True, "maximum of |d|").value ** 2
+        out.add_(weight * (largest[(...,) + (None,) * self.domain.rank].to(x.dtype) - squares) * x)
 
     def _shifted_solve(self, rhs: Tensor, shift: Tensor | float) -> Tensor:
         return rhs / (self._values(rhs) + per_sample(shift, rhs, self.domain.rank))

@@ -16,6 +16,8 @@ from apheleia.operators.joseph import Rays
 from apheleia.operators.line_integrals import line_integrals, spread_along_lines
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import perron_bound
+from apheleia.operators.tomographic_majorant import tomographic_majorant
+from apheleia.operators.transforms import Basis
 from apheleia.operators.xray_transform import NORM_STEPS, checked_geometry
 
 __all__ = ["FanBeamTransform"]
@@ -68,6 +70,8 @@ class FanBeamTransform(LinearOperator):
     """
 
     is_non_negative = True
+    gram_majorants = ("cosine",)
+    has_proved_majorants = False
 
     def __init__(
         self,
@@ -119,6 +123,9 @@ class FanBeamTransform(LinearOperator):
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         return perron_bound(lambda v: self._adjoint(self._forward(v)), Space((1, *self.size)), None, NORM_STEPS)
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        return tomographic_majorant(lambda v: self._adjoint(self._forward(v)), self.size, self.rays.start.shape[0])
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[0], *self.rays.start.shape)

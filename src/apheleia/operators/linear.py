@@ -16,7 +16,7 @@ from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
 from apheleia.core.space import Space, as_wide, per_sample
 from apheleia.operators.norm import power_iteration, schur_bound
 from apheleia.operators.operator import Operator, register
-from apheleia.operators.transforms import RANK, Basis
+from apheleia.operators.transforms import RANK, Basis, transform
 
 __all__ = ["LinearOperator", "Linearization", "stack"]
 
@@ -46,7 +46,11 @@ class LinearOperator(Operator):
     """Bases of real images in which A^H A is diagonal, with the eigenvalues that `_gram_eigenvalues` returns."""
 
     gram_majorants: tuple[Basis, ...] = ()
-    """Bases in which A^H A is not diagonal but at most a diagonal M, with `_gram_eigenvalues` and `_add_gram_excess` of M."""
+    """Bases in which A^H A is not diagonal but at most a diagonal M, with `_gram_eigenvalues` of M, all above zero where A^H A
+    is not zero, and `_add_gram_excess` where it is cheap."""
+
+    has_proved_majorants: bool = True
+    """Whether A^H A <= M is proved; else M was measured."""
 
     def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         """Return the eigenvalues of A^H A, or of M, for images of `shape`, broadcasting with the coefficients of that basis."""
@@ -54,7 +58,9 @@ class LinearOperator(Operator):
 
     def _add_gram_excess(self, basis: Basis, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Add weight (M - A^H A) x, which is positive semi-definite, to `out` in place; weight broadcasts with x."""
-        raise CapabilityError(f"{self.name} declares a diagonal majorant and does not write `_add_gram_excess`.")
+        change = transform(basis, (x.shape[-2], x.shape[-1]))
+        above = change.synthesise(self._gram_eigenvalues(basis, tuple(x.shape[-3:])).to(x.real.dtype) * change.analyse(x))
+        out.add_(weight * (above - self.gram._forward(x)))
 
     def _gram_preconditioner(self, shape: tuple[int, ...], shift: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Return r -> P r, self-adjoint positive definite and near (A^H A + shift I)^{-1}, shift of shape (*batch,), or None."""
@@ -273,6 +279,11 @@ class _Composition(LinearOperator):
         self.right = right
         self.is_orthonormal = left.is_orthonormal and right.is_orthonormal
         self.is_non_negative = left.is_non_negative and right.is_non_negative
+        # |L R x|^2 <= |L|^2 |R x|^2: of masks and samplings after a blur, a bound that serves; those have majorants
+        self.gram_majorants = (
+            right.gram_bases + right.gram_majorants if left.gram_majorants and left.domain.rank == left.codomain.rank else ()
+        )
+        self.has_proved_majorants = right.has_proved_majorants
 
     @property
     def name(self) -> str:
@@ -287,6 +298,10 @@ class _Composition(LinearOperator):
         if back.is_complex() and not self.right.codomain.is_complex:
             back = back.real  # the adjoint of regarding real signals as complex ones
         return self.right._adjoint(self.right.codomain.check(back, f"{self.right.name}.adjoint", "y"))
+
+    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
+        values = self.right._gram_eigenvalues(basis, shape)
+        return as_wide(self.left.norm(self.right._output_shape(shape)).value ** 2, values, RANK[basis]) * values
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         right = self.right._norm(shape)
@@ -361,6 +376,7 @@ class _Scaled(LinearOperator):
         self.has_gram_solve = operator.has_gram_solve and real and bool((self.factor != 0).all())
         self.gram_bases = operator.gram_bases
         self.gram_majorants = operator.gram_majorants
+        self.has_proved_majorants = operator.has_proved_majorants
 
     @property
     def name(self) -> str:

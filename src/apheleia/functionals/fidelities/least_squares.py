@@ -133,6 +133,8 @@ class LeastSquares(Fidelity):
         self.has_exact_prox = isinstance(A, LinearOperator) and A.has_gram_solve
         if isinstance(A, LinearOperator):
             self.hessian_bases = A.gram_bases
+            self.hessian_majorants = A.gram_majorants
+            self.has_proved_majorants = A.has_proved_majorants
             self.is_strongly_convex = A.smallest_singular_value(self.signal_shape).is_positive
         # only a well-conditioned inverse makes the conjugate on x's side a number worth having
         self.has_conjugate = isinstance(A, LinearOperator) and A.is_orthonormal
@@ -199,6 +201,8 @@ class _PreparedLeastSquares(Functional):
         self.has_conjugate = original.has_conjugate
         self.is_strongly_convex = original.is_strongly_convex
         self.hessian_bases = original.hessian_bases
+        self.hessian_majorants = original.hessian_majorants
+        self.has_proved_majorants = original.has_proved_majorants
         register(self, "backprojection", A._adjoint(original.y))
 
     @property

@@ -1,0 +1,48 @@
+"""The loop of one side: make the task, then run it whenever a line comes in, and print the seconds it took.
+
+python side.py {apheleia,deepinv} CASE FOLDER, with the arrays of the case in FOLDER/*.npy.
+"""
+
+import importlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy
+import torch
+
+
+def clock(run) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def memory() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    name, case, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    torch.set_num_threads(1)
+    values = {path.stem: numpy.load(path) for path in folder.glob("*.npy")}
+    given = json.loads((folder / "given.json").read_text())
+    task = importlib.import_module(f"{name}_side").task(case, values, given)
+    if case.endswith("memory"):
+        before = memory()
+        task.run()
+        print(json.dumps({"bytes": memory() - before}), flush=True)
+        return
+    task.run()
+    if task.answer is not None:
+        numpy.save(folder / f"{name}_answer", task.answer())
+    print(json.dumps({"notes": task.notes}), flush=True)
+    for _ in sys.stdin:
+        seconds = clock(task.run)
+        print(json.dumps({"value": seconds / clock(task.over) if task.over else seconds}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
