@@ -58,24 +58,21 @@ def tomography(case: str, x: torch.Tensor) -> Task:
 
 
 def blur(case: str, kernel: torch.Tensor, x: torch.Tensor) -> Task:
-    valid = "valid" in case
-    if valid:
-        A = ap.operators.UnknownBoundaryConvolution(kernel)
-    else:
-        A = ap.operators.Convolution(kernel, boundary="replicate")
+    unknown, known = ap.operators.UnknownBoundaryConvolution, ap.operators.Convolution
+    A = unknown(kernel) if "valid" in case else known(kernel, boundary="replicate")
     y = A(x)
     if case.endswith("ratio"):
         return Task(lambda: A.adjoint(y), over=lambda: A(x))
     fidelity = ap.LeastSquares(A, y)
     start = torch.zeros_like(x)
-    return Task(lambda: fidelity.prox_and_gap(start, 1.0, 1e-4), lambda: fidelity.prox_and_gap(start, 1.0, 1e-4)[0].numpy())
+    return Task(lambda: fidelity.prox(start, 1.0), lambda: fidelity.prox(start, 1.0).numpy())
 
 
 def magnetic_resonance(values: dict[str, numpy.ndarray]) -> Task:
     A = ap.operators.MultiCoilMRI(torch.from_numpy(values["mask"]), torch.from_numpy(values["maps"]))
     image, start = torch.from_numpy(values["image"])[None], torch.from_numpy(values["start"])[None]
     fidelity = ap.LeastSquares(A, A(image))
-    return Task(lambda: fidelity.prox_and_gap(start, 1.0, 1e-4), lambda: fidelity.prox_and_gap(start, 1.0, 1e-4)[0][0].numpy())
+    return Task(lambda: fidelity.prox(start, 1.0), lambda: fidelity.prox(start, 1.0)[0].numpy())
 
 
 def tomography_with_variation(values: dict[str, numpy.ndarray]) -> Task:

@@ -51,12 +51,12 @@ def chambolle_pock(physics, y, weight: float, tau: float, sigma: float, steps: i
         early_stop=False,
         g_first=True,
         custom_init=lambda y, physics: {"est": (physics.A_adjoint(y), physics.A_adjoint(y), variation.nabla(y) * 0)},
-        custom_metrics=None if cost is None else {"cost": lambda x, previous: cost(x)},
+        custom_metrics=None if cost is None else {"objective": lambda history, previous, x: cost(x)},
     )
     with torch.no_grad():
         if cost is None:
             return model(y, physics)
-        return model(y, physics, compute_metrics=True)[1]["cost"][0]
+        return model(y, physics, compute_metrics=True)[1]["objective"][0]
 
 
 def first_below(costs: list[float], target: float) -> int | None:
@@ -149,12 +149,12 @@ def tomography_with_variation(values: dict[str, numpy.ndarray]) -> Task:
             max_iter=steps,
             early_stop=False,
             custom_init=lambda y, physics: {"est": (start, start)},
-            custom_metrics={"cost": lambda z, previous: cost(z)} if watched else None,
+            custom_metrics={"objective": lambda history, previous, z: cost(z)} if watched else None,
         )
         with torch.no_grad():
             if watched:
                 found, metrics = model(y, physics, compute_metrics=True)
-                return found, metrics["cost"][0]
+                return found, metrics["objective"][0]
             return model(y, physics)
 
     start = physics.A_dagger(y).clamp(min=0)
