@@ -18,6 +18,7 @@ from apheleia.functionals import (
     NuclearNorm,
     OverlappingGroupL1,
     PixelNuclearNorm,
+    RegularizationByDenoising,
     SmoothlyClippedAbsoluteDeviation,
     SquaredKSupportNorm,
     TopK,
@@ -28,13 +29,19 @@ from apheleia.functionals import (
     sliding_windows,
 )
 from apheleia.functionals.lifted import Lifted
-from apheleia.operators import ChannelBlocks, Duplication, Identity, LinearOperator, SymmetrizedDifferences
+from apheleia.operators import ChannelBlocks, Convolution, Duplication, Identity, LinearOperator, SymmetrizedDifferences
 
 
 def _counts(shape: tuple[int, ...]) -> Tensor:
     counts = torch.poisson(4 * torch.ones(shape, dtype=torch.float64), generator=torch.Generator().manual_seed(4))
     counts.view(-1)[0] = 0
     return counts
+
+
+def _smoother(x: Tensor, noise_std: Tensor) -> Tensor:
+    """A linear denoiser with a symmetric matrix: homogeneous, so that its gradient is one."""
+    kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype) / 16
+    return x + noise_std[..., None, None, None] * (Convolution(kernel, "reflect")._forward(x) - x)
 
 
 def _tgv(term: int) -> LinearOperator:
@@ -120,4 +127,5 @@ FUNCTIONALS = [
         (1, 1, 2),
     ),
     FunctionalCase("transmission with background", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0, 0.5), (1, 2, 3)),
+    FunctionalCase("regularization by denoising", lambda s: RegularizationByDenoising(_smoother, 0.5), (2, 3, 4)),
 ]

@@ -33,7 +33,9 @@ from apheleia.operators.wavelet import WaveletTransform
 from apheleia.operators.xray_transform import XRayTransform
 
 __all__ = [
+    "VOLUME",
     "AdjointFault",
+    "BayerMosaic",
     "ChannelBlocks",
     "Convolution",
     "CosineFilter",
@@ -52,11 +54,12 @@ __all__ = [
     "MultiCoilMRI",
     "NearFieldMIMO",
     "Operator",
-    "StationaryWaveletTransform",
-    "BayerMosaic",
+    "PhaseRetrieval",
     "SpectralMixing",
+    "StationaryWaveletTransform",
+    "SymmetrizedDifferences",
+    "UnknownBoundaryConvolution",
     "VaryingConvolution",
-    "VOLUME",
     "VolumeConvolution",
     "Warp",
     "UnknownBoundaryConvolution",

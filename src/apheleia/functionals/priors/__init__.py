@@ -1,6 +1,7 @@
 """Priors: what is known of the answer."""
 
 from apheleia.functionals.priors.concave_penalties import MinimaxConcavePenalty, SmoothlyClippedAbsoluteDeviation
+from apheleia.functionals.priors.denoiser import Denoiser, DenoiserDefects, ProximalDenoiser, denoiser_defects
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.functionals.priors.indicators import Ball, Box, NonNegativity, Simplex
 from apheleia.functionals.priors.l0 import L0
@@ -11,7 +12,9 @@ from apheleia.functionals.priors.magnitude import Magnitude
 from apheleia.functionals.priors.nuclear_norm import NuclearNorm
 from apheleia.functionals.priors.overlapping_group_l1 import OverlappingGroupL1, sliding_windows
 from apheleia.functionals.priors.pixel_nuclear_norm import PixelNuclearNorm
+from apheleia.functionals.priors.plug_and_play import PlugAndPlay
 from apheleia.functionals.priors.quadratic_smoothness import QuadraticSmoothness
+from apheleia.functionals.priors.regularization_by_denoising import RegularizationByDenoising
 from apheleia.functionals.priors.smoothed_variation import SmoothedVariation
 from apheleia.functionals.priors.squared_k_support_norm import SquaredKSupportNorm
 from apheleia.functionals.priors.top_k import TopK
@@ -25,6 +28,8 @@ __all__ = [
     "L1",
     "Ball",
     "Box",
+    "Denoiser",
+    "DenoiserDefects",
     "GroupL1",
     "L1Ball",
     "LInfinity",
@@ -35,7 +40,10 @@ __all__ = [
     "NuclearNorm",
     "OverlappingGroupL1",
     "PixelNuclearNorm",
+    "PlugAndPlay",
+    "ProximalDenoiser",
     "QuadraticSmoothness",
+    "RegularizationByDenoising",
     "Simplex",
     "SmoothedVariation",
     "SmoothlyClippedAbsoluteDeviation",
@@ -45,5 +53,6 @@ __all__ = [
     "TotalVariation",
     "VectorialTotalVariation",
     "WaveletL1",
+    "denoiser_defects",
     "sliding_windows",
 ]
