@@ -113,7 +113,7 @@ def denoiser_defects(
     def relative(a: Tensor, b: Tensor) -> float:
         return float((space.norm(a) / space.norm(b).clamp(min=tiny)).max())
 
-    clean, pull = torch.func.vjp(lambda point: denoiser(point, std), x)
+    clean, pull = torch.func.vjp(lambda point: denoiser(point, std), x)[:2]
     homogeneity = relative(denoiser((1 + small) * x, std) - (1 + small) * clean, small * clean)
     asymmetry = expansion = 0.0
     for _ in range(trials):
