@@ -29,6 +29,7 @@ class L0(Functional):
 
     Examples
     --------
+    >>> import torch
     >>> L0().prox(torch.tensor([[[3.0, -1.0]]]), 2.0)
     tensor([[[3., -0.]]])
     """
