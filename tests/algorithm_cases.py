@@ -384,6 +384,9 @@ ALGORITHMS = {
         AlgorithmCase("RichardsonLucy", ap.RichardsonLucy, ("poisson",), tol=1e-3, max_steps=1000),
         AlgorithmCase("SIRT", ap.SIRT, ("box_deblurring",)),
         AlgorithmCase("LSQR", ap.LSQR, ("least_squares",)),
+        AlgorithmCase("DouglasRachford", ap.DouglasRachford, ("wavelet_inpainting", "simplex_projection")),
+        AlgorithmCase("StochasticPrimalDual", ap.StochasticPrimalDual, ("tv_deblurring", "tv_deblurring_box"), tol=1e-3),
+        AlgorithmCase("MirrorDescent", ap.MirrorDescent, ("simplex_projection",), tol=1e-4),
         # a penalty method: it gets near
         AlgorithmCase("HalfQuadraticSplitting", ap.HalfQuadraticSplitting, (*_PROXIMAL, *_TERMS), tol=1e-1, max_steps=150),
     ]

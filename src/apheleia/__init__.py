@@ -21,12 +21,15 @@ from apheleia.algorithms import (
     ChambollePock,
     CondatVu,
     ConjugateGradient,
+    DouglasRachford,
     GaussNewton,
     Gradient,
     HalfQuadraticSplitting,
     LevenbergMarquardt,
+    MirrorDescent,
     ProximalGradient,
     RichardsonLucy,
+    StochasticPrimalDual,
     Truncated,
     Unrolled,
     duality_gap,
@@ -94,6 +97,12 @@ from apheleia.problem import Problem
 __version__ = "0.1.0"
 
 __all__ = [
+    "MirrorDescent",
+    "StochasticPrimalDual",
+    "DouglasRachford",
+    "LSQR",
+    "SIRT",
+    "RichardsonLucy",
     "ADMM",
     "FISTA",
     "IMAGE",

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 import apheleia as ap
 from apheleia.core import NotConverged, Status
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import Convolution, Identity, Matrix
+from apheleia.operators import Convolution, Diagonal, Identity, Matrix
 
 SCALES = (1.0, 1e-2, 50.0)
 
@@ -60,6 +60,14 @@ def damped(y, w, s):
     return ap.Problem(ap.LeastSquares(BLUR, y, noise_std=s), w * SquaredDistance(0 * y, ap.IMAGE))
 
 
+def sparse_masked(y, w, s):
+    return ap.Problem(ap.LeastSquares(Diagonal((NOISE > -0.02).double()), y, noise_std=s), w * ap.L1())
+
+
+def mixed(y, w, s):
+    return ap.Problem(ap.LeastSquares(BLUR, y, noise_std=s), ap.Simplex(axis=-1))
+
+
 MODELS = {
     "ConjugateGradient": (quadratic,),
     "Gradient": (smooth,),
@@ -76,6 +84,9 @@ MODELS = {
     "RichardsonLucy": (counted,),
     "SIRT": (boxed_only,),
     "LSQR": (damped,),
+    "DouglasRachford": (sparse_masked,),
+    "StochasticPrimalDual": (variation, boxed),
+    "MirrorDescent": (mixed,),
 }
 
 every_model = pytest.mark.parametrize(

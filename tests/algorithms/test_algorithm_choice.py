@@ -214,7 +214,17 @@ def test_a_part_that_fits_nowhere_is_refused_at_once():
 
 @pytest.mark.parametrize(
     "make",
-    [ap.Gradient, ap.AcceleratedGradient, ap.ProximalGradient, ap.FISTA, ap.ChambollePock, ap.CondatVu, ap.LBFGS],
+    [
+        ap.Gradient,
+        ap.AcceleratedGradient,
+        ap.ProximalGradient,
+        ap.FISTA,
+        ap.ChambollePock,
+        ap.CondatVu,
+        ap.LBFGS,
+        ap.DouglasRachford,
+        ap.MirrorDescent,
+    ],
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])

@@ -22,7 +22,9 @@ def model(name: str, y, weight, std, kernel) -> ap.Problem:
         return ap.Problem(weight * f, ap.NonNegativity())
     if name == "SIRT":
         return ap.Problem(ap.LeastSquares(Convolution(kernel.detach()), y, noise_std=std), ap.Box(0.1, 0.6))
-    circular = name in ("ChambollePock",)
+    if name == "MirrorDescent":
+        return ap.Problem(ap.LeastSquares(Convolution(kernel), y, noise_std=std), ap.Simplex(axis=-1))
+    circular = name in ("ChambollePock", "DouglasRachford")
     f = ap.LeastSquares(Convolution(kernel, boundary="circular" if circular else "reflect"), y, noise_std=std)
     prior = {
         "ConjugateGradient": ap.QuadraticSmoothness,
@@ -33,6 +35,7 @@ def model(name: str, y, weight, std, kernel) -> ap.Problem:
         "GaussNewton": ap.QuadraticSmoothness,
         "LSQR": lambda: SquaredDistance(torch.zeros(SHAPE).double(), ap.IMAGE),
         "FISTA": ap.L1,
+        "DouglasRachford": ap.L1,
         "ProximalGradient": ap.L1,
     }.get(name, ap.TotalVariation)()
     return ap.Problem(f, weight * prior)
@@ -64,6 +67,9 @@ MAKERS = {
     "RichardsonLucy": ap.RichardsonLucy,
     "SIRT": ap.SIRT,
     "LSQR": ap.LSQR,
+    "DouglasRachford": lambda: ap.DouglasRachford(step=0.5),
+    "StochasticPrimalDual": ap.StochasticPrimalDual,
+    "MirrorDescent": lambda: ap.MirrorDescent(step=0.3),
     "LBFGS": lambda: ap.LBFGS(step=0.3),
 }
 
@@ -107,9 +113,9 @@ def test_unrolled_gradients_equal_differences(name):
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
     # the penalties of the one and the dual steps of the other follow from L, which is held constant in the noise level,
     # and whose bound is a maximum over pixels in the kernel, with ties
-    held = name in ("HalfQuadraticSplitting", "CondatVu")
+    held = name in ("HalfQuadraticSplitting", "CondatVu", "StochasticPrimalDual")
     names = ("y", "weight") if held else ("y", "weight", "std", "kernel")
-    names = {"RichardsonLucy": ("y",), "SIRT": ("y", "std")}.get(name, names)
+    names = {"RichardsonLucy": ("y",), "SIRT": ("y", "std"), "MirrorDescent": ("y", "std", "kernel")}.get(name, names)
     x0 = randn(*SHAPE, seed=21)
 
     def loss(**values):
@@ -122,7 +128,11 @@ def test_unrolled_gradients_equal_differences(name):
 def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     """With respect to the data, and to the weight of a prior that sets no step."""
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
-    names = ("y",) if name in ("Gradient", "AcceleratedGradient", "LBFGS", "RichardsonLucy", "SIRT") else ("y", "weight")
+    names = (
+        ("y",)
+        if name in ("Gradient", "AcceleratedGradient", "LBFGS", "RichardsonLucy", "SIRT", "MirrorDescent")
+        else ("y", "weight")
+    )
 
     def loss(**values):
         return (run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values) * TARGET).sum()

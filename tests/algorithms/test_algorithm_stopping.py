@@ -227,7 +227,8 @@ def test_constant_and_single_pixel_images(value, shape):
                 assert float(report.objective) < 1e-2
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+# no image of zeros lies on a simplex
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "MirrorDescent"])
 def test_data_of_zeros_give_zeros(algorithm):
     y = torch.zeros(IMAGE, dtype=torch.float64)
     f = ap.LeastSquares(CIRCULAR, y)
@@ -245,6 +246,7 @@ def test_data_of_zeros_give_zeros(algorithm):
     problem = {
         "RichardsonLucy": lambda: ap.Problem(ap.KullbackLeibler(CIRCULAR, y), ap.NonNegativity()),
         "SIRT": lambda: ap.Problem(f, ap.NonNegativity()),
+        "DouglasRachford": lambda: ap.Problem(f, 0.1 * ap.L1()),
     }.get(algorithm, lambda: ap.Problem(f, 0.1 * priors.get(algorithm, ap.TotalVariation())))()
     x, report = ap.solve(problem, ALGORITHMS[algorithm].make())
     assert torch.equal(x, y)

@@ -9,6 +9,7 @@ from apheleia.algorithms.choose import ALGORITHMS, choose
 from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
 from apheleia.algorithms.differentiate import Truncated, Unrolled
+from apheleia.algorithms.douglas_rachford import DouglasRachford
 from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gauss_newton import GaussNewton
 from apheleia.algorithms.gradient import Gradient
@@ -16,12 +17,20 @@ from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
+from apheleia.algorithms.mirror_descent import MirrorDescent
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
 from apheleia.algorithms.solve import solve
+from apheleia.algorithms.stochastic_primal_dual import StochasticPrimalDual
 
 __all__ = [
+    "MirrorDescent",
+    "StochasticPrimalDual",
+    "DouglasRachford",
+    "LSQR",
+    "SIRT",
+    "RichardsonLucy",
     "ADMM",
     "ALGORITHMS",
     "FISTA",

@@ -11,6 +11,7 @@ from apheleia.algorithms.chambolle_pock import ChambollePock
 from apheleia.algorithms.condat_vu import CondatVu
 from apheleia.algorithms.conjugate_gradient import ConjugateGradient
 from apheleia.algorithms.diagonal_system import common_basis, diagonal_system
+from apheleia.algorithms.douglas_rachford import DouglasRachford
 from apheleia.algorithms.fista import FISTA
 from apheleia.algorithms.gauss_newton import GaussNewton
 from apheleia.algorithms.gradient import Gradient
@@ -18,10 +19,12 @@ from apheleia.algorithms.half_quadratic_splitting import HalfQuadraticSplitting
 from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
+from apheleia.algorithms.mirror_descent import MirrorDescent
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import all_terms
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
+from apheleia.algorithms.stochastic_primal_dual import StochasticPrimalDual
 from apheleia.core.errors import CapabilityError
 from apheleia.functionals.functional import Functional
 from apheleia.operators.transforms import Basis
@@ -45,6 +48,9 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     RichardsonLucy,
     SIRT,
     LSQR,
+    DouglasRachford,
+    StochasticPrimalDual,
+    MirrorDescent,
 )
 """All algorithms, the more specific first."""
 

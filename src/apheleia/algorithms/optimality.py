@@ -74,9 +74,15 @@ def slope(h: Functional, image: Tensor) -> Tensor:
 
 
 def _force(h: Functional, K: LinearOperator, *points: Tensor) -> Tensor:
-    """Return |K^H grad h(K x / 2)| at the first of several points where it is not zero, +inf where it is zero at all of them."""
-    sizes = torch.broadcast_tensors(*(K.domain.norm(K._adjoint(slope(h, K._forward(x)))) for x in points))
-    force = reduce(lambda first, other: torch.where(first > 0, first, other), sizes)
+    """Return |K^H grad h(K x / 2)| at the first of several points where it is neither zero nor infinite, +inf if there is none."""
+    sizes = []
+    for x in points:
+        image = K._forward(x)
+        pull = slope(h, image)
+        # outside of a constraint the slope is no more than an echo of its own long step
+        echo = h.space.norm(pull) > 1e-2 / torch.finfo(image.real.dtype).eps * h.space.norm(image)
+        sizes.append(torch.where(echo, 0.0, K.domain.norm(K._adjoint(pull))))
+    force = reduce(lambda first, other: torch.where(first > 0, first, other), torch.broadcast_tensors(*sizes))
     return torch.where(force > 0, force, torch.inf)
 
 
