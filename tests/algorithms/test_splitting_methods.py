@@ -113,7 +113,11 @@ def test_mirror_descent_is_proved_up_to_one_over_l_and_not_past_it():
 @pytest.mark.parametrize(
     ("algorithm", "problem", "sentence"),
     [
-        (ap.DouglasRachford(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.L1()), "exact proximal maps; LeastSquares has"),
+        (
+            ap.DouglasRachford(),
+            lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.L1()),
+            "exact proximal maps; LeastSquares has",
+        ),
         (ap.DouglasRachford(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.TotalVariation()), "takes no terms h"),
         (ap.DouglasRachford(), lambda: ap.Problem(ap.LeastSquares(CIRCULAR, WRAPPED)), "exactly two parts; this problem has 1"),
         (ap.StochasticPrimalDual(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED)), "at least two parts h(K x) to draw from"),
@@ -122,7 +126,11 @@ def test_mirror_descent_is_proved_up_to_one_over_l_and_not_past_it():
             lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.SmoothedVariation()),
             "with an exact proximal map of h; SmoothedVariation is none",
         ),
-        (ap.MirrorDescent(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED)), "Simplex as the constraint; this problem has none"),
+        (
+            ap.MirrorDescent(),
+            lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED)),
+            "Simplex as the constraint; this problem has none",
+        ),
         (ap.MirrorDescent(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.Box()), "constraint; this problem has Box"),
         (ap.MirrorDescent(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), 0 * ap.Simplex()), "this problem has Simplex"),
         (ap.MirrorDescent(), lambda: ap.Problem(ap.LeastSquares(BLUR, BLURRED), ap.TotalVariation()), "takes no terms"),

@@ -74,7 +74,7 @@ def slope(h: Functional, image: Tensor) -> Tensor:
 
 
 def _force(h: Functional, K: LinearOperator, *points: Tensor) -> Tensor:
-    """Return |K^H grad h(K x / 2)| at the first of several points where it is neither zero nor infinite, +inf if there is none."""
+    """Return |K^H grad h(K x / 2)| at the first point where it is neither zero nor infinite, +inf if there is none."""
     sizes = []
     for x in points:
         image = K._forward(x)
