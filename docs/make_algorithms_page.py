@@ -54,22 +54,20 @@ MODELS: dict[str, Callable[[], ap.Problem]] = {
     "deblurring: smoothed variation": lambda: ap.Problem(_reflect(), 0.1 * ap.SmoothedVariation()),
     "deblurring: box": lambda: ap.Problem(_reflect(), ap.Box()),
     "inpainting: total variation": lambda: ap.Problem(ap.LeastSquares(Diagonal((Y > 0.5).double()), Y), TV),
-    "inpainting: wavelets": lambda: ap.Problem(
-        ap.LeastSquares(Diagonal((Y > 0.5).double()), Y), 0.1 * ap.WaveletL1("haar", 2)
-    ),
+    "inpainting: wavelets": lambda: ap.Problem(ap.LeastSquares(Diagonal((Y > 0.5).double()), Y), 0.1 * ap.WaveletL1("haar", 2)),
     "tomography, non-negative": lambda: ap.Problem(ap.LeastSquares(Matrix(RAYS), DATA), ap.NonNegativity(ap.VECTOR)),
     "data in subsets, non-negative": lambda: ap.Problem(
         ap.LeastSquares(Matrix(RAYS[:6]), DATA[:6]) + ap.LeastSquares(Matrix(RAYS[6:]), DATA[6:]), ap.NonNegativity(ap.VECTOR)
     ),
-    "Poisson counts, non-negative": lambda: ap.Problem(
-        ap.KullbackLeibler(Matrix(RAYS), DATA), ap.NonNegativity(ap.VECTOR)
-    ),
+    "Poisson counts, non-negative": lambda: ap.Problem(ap.KullbackLeibler(Matrix(RAYS), DATA), ap.NonNegativity(ap.VECTOR)),
     "Poisson counts: total variation": lambda: ap.Problem(
         ap.KullbackLeibler(Convolution(KERNEL), Y), ap.NonNegativity(), terms=((TV, Identity()),)
     ),
     "impulse noise: total variation": lambda: ap.Problem(ap.LeastAbsoluteDeviations(Convolution(KERNEL), Y), TV),
     "abundances on the simplex": lambda: ap.Problem(ap.LeastSquares(Matrix(RAYS), DATA), ap.Simplex(1.0, -1, ap.VECTOR)),
-    "a map that is not linear: least squares": lambda: ap.Problem(ap.LeastSquares(_Absorption(), Y), 0.1 * ap.QuadraticSmoothness()),
+    "a map that is not linear: least squares": lambda: ap.Problem(
+        ap.LeastSquares(_Absorption(), Y), 0.1 * ap.QuadraticSmoothness()
+    ),
     "a map that is not linear: robust": lambda: ap.Problem(ap.HuberLoss(_Absorption(), Y, 0.1), 0.1 * ap.SmoothedVariation()),
     "a map that is not linear: box": lambda: ap.Problem(ap.LeastSquares(_Absorption(), Y), ap.Box()),
 }
