@@ -68,8 +68,8 @@ MODELS: dict[str, Callable[[], ap.Problem]] = {
     "a map that is not linear: least squares": lambda: ap.Problem(
         ap.LeastSquares(_Absorption(), Y), 0.1 * ap.QuadraticSmoothness()
     ),
-    "a map that is not linear: robust": lambda: ap.Problem(ap.HuberLoss(_Absorption(), Y, 0.1), 0.1 * ap.SmoothedVariation()),
-    "a map that is not linear: box": lambda: ap.Problem(ap.LeastSquares(_Absorption(), Y), ap.Box()),
+    "a map that is not linear, robust": lambda: ap.Problem(ap.HuberLoss(_Absorption(), Y, 0.1), 0.1 * ap.SmoothedVariation()),
+    "a map that is not linear, box": lambda: ap.Problem(ap.LeastSquares(_Absorption(), Y), ap.Box()),
 }
 
 
