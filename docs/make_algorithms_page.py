@@ -78,7 +78,7 @@ def page() -> str:
     lines = [
         "# Which algorithm for which model",
         "",
-        "Written by `python docs/make_algorithms_page.py` from what the algorithms declare and refuse; do not edit. `solve` chooses",
+        "Written by `python docs/make_algorithms_page.py` from what the algorithms declare and refuse. `solve` chooses",
         "the one in the second column; `solve(problem, algorithm)` takes any of the third.",
         "",
         "| model | chosen, and why | also able |",
