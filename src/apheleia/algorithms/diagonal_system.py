@@ -73,7 +73,7 @@ class DiagonalSystem:
 
 def common_basis(problem: Problem, terms: tuple[Term, ...], majorants: bool) -> Basis | None:
     """Return a basis in which the quadratic parts and all terms are diagonal, perhaps by majorants, terms first; or None."""
-    if not problem.space.is_fixed:
+    if None in problem.space.shape[-2:]:
         return None
     for of_terms, of_parts in ((False, False), (True, False), (False, True), (True, True)) if majorants else ((False, False),):
         parts = [part.hessian_bases + (part.hessian_majorants if of_parts else ()) for part in problem.smooth]
