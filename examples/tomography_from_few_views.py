@@ -18,7 +18,7 @@ noise_std = 0.01 * float(clean.max())
 y = clean + noise_std * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
 
 direct = ap.imaging.filtered_back_projection(y, A, "hann")
-x, report = ap.solve(ap.Problem(ap.LeastSquares(A, y, noise_std), 3.0 * ap.TotalVariation()), tol=1e-3)
+x, report = ap.solve(ap.Problem(ap.LeastSquares(A, y, noise_std), 3.0 * ap.TotalVariation()), tol=1e-5)
 print(report)
 before, after = (ap.metrics.psnr(image, truth) for image in (direct, x))
 print(f"PSNR {before:.2f} dB -> {after:.2f} dB")

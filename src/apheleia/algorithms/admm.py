@@ -39,7 +39,8 @@ class ADMMState(State):
     Attributes
     ----------
     solution : Tensor
-        The last solution of the linear system, (*batch, *space); x itself where no constraint acts on it.
+        The last solution of the linear system, (*batch, *space); x itself where no constraint acts on it. Over-relaxed where
+        it is the centre of a proximal term.
     moved, scaled : tuple of Tensor
         v_i and u_i = p_i / c of all terms, the proximable part's first; the split variable is z_i = v_i - u_i.
     penalty : Tensor
@@ -121,10 +122,12 @@ class ADMM(Algorithm):
         splits = tuple(h._prox(v, 1 / state.penalty) for (h, _), v in zip(terms, moved, strict=True))
         scaled = tuple(v - z for v, z in zip(moved, splits, strict=True))
         own = len(terms) - len(problem.split_terms)
+        # a proximal term makes x a part of the fixed-point iteration, which is relaxed as a whole
+        centre = torch.lerp(state.solution, x, RELAXATION) if state.system.has_centre else x
         # the split variable of a constraint on x itself is the point that satisfies it
         point = splits[0] if own else x
         duals = tuple(as_wide(state.penalty, u, h.space.rank) * u for (h, _), u in zip(terms[own:], scaled[own:], strict=True))
-        new = replace(state, k=state.k + 1, x=point, duals=duals, solution=x, moved=moved, scaled=scaled)
+        new = replace(state, k=state.k + 1, x=point, duals=duals, solution=centre, moved=moved, scaled=scaled)
         return _balanced(problem, new, splits) if self.penalty is None and new.k in REBALANCE_AT else new
 
     def residual(self, problem: Problem, state: ADMMState) -> Tensor:

@@ -61,14 +61,13 @@ class DiagonalSystem:
                 K._add_gram_excess(self.basis, near, as_wide(weight, rhs, near.ndim - weight.ndim), rhs)
         for hessian, _ in self.curved:
             rhs = rhs - hessian._forward(near)
-        wide = as_wide(weight, self.terms, RANK[self.basis])
-        # complex coefficients are multiplied several times faster than divided
-        inverse = torch.addcmul(self.hessian, wide, self.terms).reciprocal()
         coefficients = self.transform.analyse(rhs)
         if self.curved:
             above = reduce(torch.add, [eigenvalues for _, eigenvalues in self.curved])
             coefficients = torch.addcmul(coefficients, above, self.transform.analyse(near))
-        return self.transform.synthesise(coefficients * inverse)
+        wide = as_wide(weight, self.terms, RANK[self.basis])
+        # complex coefficients are multiplied several times faster than divided
+        return self.transform.synthesise(coefficients * torch.addcmul(self.hessian, wide, self.terms).reciprocal())
 
 
 def common_basis(problem: Problem, terms: tuple[Term, ...], majorants: bool) -> Basis | None:

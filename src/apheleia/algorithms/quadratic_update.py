@@ -73,6 +73,11 @@ class QuadraticSystem:
     diagonal: DiagonalSystem | None
     is_closed: bool
 
+    @property
+    def has_centre(self) -> bool:
+        """Whether the x-update has a proximal term around the point before."""
+        return self.diagonal is not None and bool(self.diagonal.majorised or self.diagonal.curved)
+
 
 def quadratic_system(problem: Problem, x0: Tensor, majorants: bool) -> QuadraticSystem:
     """Return the system of the x-updates for images like `x0`, which may take a proximal term (`majorants`) to be closed."""
