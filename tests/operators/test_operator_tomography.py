@@ -125,7 +125,12 @@ def test_the_norm_is_tight():
     [
         (dict(angle_deg=[]), r"`angle_deg` must be a list of at least one angle; got shape \(0,\)"),
         (dict(angle_deg=[0.0, float("nan")]), "`angle_deg` must be finite; got nan"),
-        (dict(size=(0, 4)), r"`size` must be \(height, width\), at least 1 each; got \(0, 4\)"),
+        (dict(size=(0, 4)), r"`size` must be \(height, width\), whole numbers of at least 1; got \(0, 4\)"),
+        (dict(size=(4.0, 4.5)), r"whole numbers of at least 1; got \(4.0, 4.5\)"),
+        (dict(detectors=2.0), "`detectors` must be a whole number >= 1; got 2.0"),
+        (dict(centre=float("nan")), "`centre` must be a finite number; got nan"),
+        (dict(detector_spacing=1e10), r"must lie between 2\^-31 and 2\^31 times `pixel_size`, 1.0; got 10000000000.0"),
+        (dict(centre=-1e12), r"the detector reaches 1e\+12 pixels away from the axis, above 2\^31. Compare the units"),
         (dict(detectors=0), "`detectors` must be a whole number >= 1; got 0"),
         (dict(detector_spacing=-1.0), "`detector_spacing` must be a finite number above zero; got -1.0"),
         (dict(pixel_size=float("inf")), "`pixel_size` must be a finite number above zero; got inf"),
@@ -137,12 +142,51 @@ def test_wrong_geometries(arguments, sentence):
 
 
 def test_wrong_fans():
-    with pytest.raises(ArgumentError, match=r"`source_distance` must exceed half the image's diagonal, 2.828; got 2.0"):
+    with pytest.raises(
+        ArgumentError, match=r"`source_distance` must exceed half the image's diagonal, 2.828, and be finite; got 2.0"
+    ):
         FanBeamTransform([0.0], (4, 4), 2.0, 1.0)
-    with pytest.raises(ArgumentError, match=r"`detector_distance` must be at least zero; got -1.0"):
+    with pytest.raises(ArgumentError, match=r"`source_distance` must .* be finite; got inf"):
+        FanBeamTransform([0.0], (4, 4), float("inf"), 1.0, 3, detector_spacing=1.0)
+    with pytest.raises(ArgumentError, match=r"`detector_distance` must be at least zero and finite; got -1.0"):
         FanBeamTransform([0.0], (4, 4), 5.0, -1.0)
+    with pytest.raises(ArgumentError, match=r"FanBeamTransform: `size` must be \(height, width\).* got \(4,\)"):
+        FanBeamTransform([0.0], (4,), 5.0, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"FanBeamTransform: `pixel_size` must be a finite number above zero; got nan"):
+        FanBeamTransform([0.0], (4, 4), 5.0, 1.0, pixel_size=float("nan"))
+    with pytest.raises(ArgumentError, match="FanBeamTransform: `centre` must be a finite number; got inf"):
+        FanBeamTransform([0.0], (4, 4), 5.0, 1.0, centre=float("inf"))
 
 
 def test_a_wrong_sinogram():
     with pytest.raises(ShapeError, match=r"`y` must have shape \(\*batch, channel, 24, 6\); got"):
         XRayTransform(ANGLES, (4, 4)).adjoint(torch.ones(1, 24, 7))
+
+
+def test_sizes_and_detectors_of_numpy():
+    A = XRayTransform([0.0], tuple(np.array([4, 5])), np.int64(3))
+    assert A(torch.ones(1, 4, 5)).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("spacing", [1e-9, 1.0, 1e6, 2e9])
+def test_the_compiled_transpose_of_any_spacing(spacing):
+    A = XRayTransform([0.0, 30.0, 45.0, 90.0, 135.0], (4, 5), 3, detector_spacing=spacing, centre=1.0)
+    x, y = randn(1, 4, 5), randn(1, 5, 3)
+    # two thousand million pixels away, a place is known to a millionth of a pixel
+    torch.testing.assert_close(A(x), joseph.project(x, A.rays.listed()), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(A.adjoint(y), joseph.backproject(y, A.rays.listed(), (4, 5)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_compiled_and_plain_agree_on_borders_and_diagonals(seed):
+    rng = np.random.default_rng(seed)
+    size, views, count = tuple(int(n) for n in rng.integers(1, 6, 2)), int(rng.integers(1, 4)), int(rng.integers(1, 7))
+    angle = rng.choice([0.0, 30.0, 45.0, 90.0, 135.0, 180.0, 225.0, 315.0, 360.0, 89.99999999999999], views)
+    spacing, centre = float(rng.choice([1.0, 0.5, 1 / 3, 2.0, 0.5**0.5, 1e-3])), float(rng.choice([0.0, -1.5, (count - 1) / 2]))
+    kinds = {"detectors": count, "detector_spacing": spacing, "centre": centre}
+    far = np.hypot(*size) / 2 + float(rng.choice([1e-6, 0.1, 10.0]))
+    for A in (XRayTransform(angle, size, **kinds), FanBeamTransform(angle, size, far, 1.0, **kinds)):
+        for batch in (1, 3):
+            x, y = randn(batch, 1, *size), randn(batch, 1, views, count)
+            torch.testing.assert_close(A(x), joseph.project(x, A.rays.listed()))
+            torch.testing.assert_close(A.adjoint(y), joseph.backproject(y, A.rays.listed(), size))

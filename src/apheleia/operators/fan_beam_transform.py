@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -18,7 +19,7 @@ from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import perron_bound
 from apheleia.operators.tomographic_majorant import tomographic_majorant
 from apheleia.operators.transforms import Basis
-from apheleia.operators.xray_transform import NORM_STEPS, checked_geometry
+from apheleia.operators.xray_transform import NORM_STEPS, checked_centre, checked_geometry
 
 __all__ = ["FanBeamTransform"]
 
@@ -53,7 +54,8 @@ class FanBeamTransform(LinearOperator):
     Raises
     ------
     ArgumentError
-        If there is no angle, an angle is not finite, a size or distance is not above zero, or the source lies in the image.
+        If there is no angle, a number is not finite, a size or distance is not above zero, the source lies in the image, or the
+        detector lies so far out or has elements so small that the places of its rays would be rounding.
 
     Notes
     -----
@@ -85,26 +87,30 @@ class FanBeamTransform(LinearOperator):
         centre: float | None = None,
         pixel_size: float = 1.0,
     ) -> None:
-        who, radius = "FanBeamTransform", float(numpy.hypot(*size)) / 2 * pixel_size
-        if not source_distance > radius:
+        who = "FanBeamTransform"
+        # the spacing is checked once it is known
+        angle = checked_geometry(who, angle_deg, size, detectors, pixel_size, pixel_size)
+        radius = math.hypot(*size) / 2 * pixel_size
+        if not (source_distance > radius and math.isfinite(source_distance)):
             raise ArgumentError(
-                f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}; got {source_distance!r}."
+                f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}, and be finite; "
+                f"got {source_distance!r}."
             )
-        if not detector_distance >= 0:
-            raise ArgumentError(f"{who}: `detector_distance` must be at least zero; got {detector_distance!r}.")
+        if not (detector_distance >= 0 and math.isfinite(detector_distance)):
+            raise ArgumentError(f"{who}: `detector_distance` must be at least zero and finite; got {detector_distance!r}.")
         whole = source_distance + detector_distance
         spacing = pixel_size * whole / source_distance if detector_spacing is None else detector_spacing
-        angle = checked_geometry(who, angle_deg, size, detectors, spacing, pixel_size)
+        checked_geometry(who, angle_deg, size, detectors, spacing, pixel_size)
         # the outermost rays touch the circle around the image
         span = 2 * whole * radius / numpy.sqrt(source_distance**2 - radius**2)
-        count = int(numpy.ceil(span / spacing)) if detectors is None else detectors
+        count = int(numpy.ceil(span / spacing)) if detectors is None else int(detectors)
         super().__init__(Space((None, *size)), Space((None, len(angle), count)))
-        self.size = (size[0], size[1])
+        self.size = (int(size[0]), int(size[1]))
         self.angle_deg = numpy.rad2deg(angle)
         self.source_distance = source_distance
         self.detector_distance = detector_distance
         self.detector_spacing = spacing
-        self.centre = (count - 1) / 2 if centre is None else centre
+        self.centre = checked_centre(who, centre, count, spacing / pixel_size)
         self.pixel_size = pixel_size
         along, across = (
             numpy.stack(pair, -1)[:, None]

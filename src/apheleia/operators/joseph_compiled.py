@@ -47,7 +47,7 @@ def backproject_parallel(y: Array, rays: ParallelRays, size: tuple[int, int], th
     sides = [numpy.zeros((*own, len(y)) if across else (len(y), *own), y.dtype) for own in (size, size[::-1])]
     weighted = y * rays.length[:, None].astype(y.dtype)
     # a pixel lies between two rays where their places are at least a pixel apart: closer rays are taken in turns
-    turns = math.ceil(1 / numpy.abs(rays.step).min() - 1e-12)
+    turns = max(1, math.ceil(1 / numpy.abs(rays.step).min() - 1e-12))
     for first in range(min(turns, rays.count)):
         part, padded = rays.every(turns, first), _padded(weighted[..., first::turns])
         values = _images_last(padded) if across else _with_next(padded)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import final
 
 import numpy
@@ -23,6 +25,9 @@ __all__ = ["NORM_STEPS", "XRayTransform", "checked_geometry"]
 
 NORM_STEPS = 6
 """Applications of A^H A that tighten the bound on the norm; each costs a projection and its transpose."""
+
+_REACH = 2.0**31
+"""Pixels within which the place of a ray is known to a millionth of a pixel, so that it never rounds to one beyond the image."""
 
 
 @final
@@ -51,7 +56,8 @@ class XRayTransform(LinearOperator):
     Raises
     ------
     ArgumentError
-        If there is no angle, an angle is not finite, or a size or distance is not above zero.
+        If there is no angle, a number is not finite, a size or distance is not above zero, or the detector lies so far out or has
+        elements so small that the places of its rays would be rounding.
 
     Notes
     -----
@@ -84,10 +90,10 @@ class XRayTransform(LinearOperator):
     ) -> None:
         spacing = pixel_size if detector_spacing is None else detector_spacing
         angle = checked_geometry("XRayTransform", angle_deg, size, detectors, spacing, pixel_size)
-        count = int(numpy.ceil(numpy.hypot(*size) * pixel_size / spacing)) if detectors is None else detectors
+        count = int(numpy.ceil(numpy.hypot(*size) * pixel_size / spacing)) if detectors is None else int(detectors)
         super().__init__(Space((None, *size)), Space((None, len(angle), count)))
-        middle = (count - 1) / 2 if centre is None else centre
-        self.size = (size[0], size[1])
+        middle = checked_centre("XRayTransform", centre, count, spacing / pixel_size)
+        self.size = (int(size[0]), int(size[1]))
         self.angle_deg = numpy.rad2deg(angle)
         self.detector_spacing = spacing
         self.centre = middle
@@ -136,11 +142,35 @@ def checked_geometry(
         raise ShapeError(f"{who}: `angle_deg` must be a list of at least one angle; got shape {angle.shape}.")
     if not numpy.isfinite(angle).all():
         raise ArgumentError(f"{who}: `angle_deg` must be finite; got {angle[~numpy.isfinite(angle)][0]}.")
-    if len(size) != 2 or min(size) < 1:
-        raise ArgumentError(f"{who}: `size` must be (height, width), at least 1 each; got {tuple(size)}.")
-    if detectors is not None and (not isinstance(detectors, int) or detectors < 1):
+    if len(size) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in size):
+        raise ArgumentError(f"{who}: `size` must be (height, width), whole numbers of at least 1; got {tuple(size)}.")
+    if detectors is not None and (not isinstance(detectors, Integral) or detectors < 1):
         raise ArgumentError(f"{who}: `detectors` must be a whole number >= 1; got {detectors!r}.")
     for name, value in (("pixel_size", pixel_size), ("detector_spacing", spacing)):
-        if not (value > 0 and numpy.isfinite(value)):
+        if not (value > 0 and math.isfinite(value)):
             raise ArgumentError(f"{who}: `{name}` must be a finite number above zero; got {value!r}.")
+    if not 1 / _REACH <= spacing / pixel_size <= _REACH:
+        raise ArgumentError(
+            f"{who}: `detector_spacing` must lie between 2^-31 and 2^31 times `pixel_size`, {pixel_size!r}; got {spacing!r}."
+        )
     return numpy.deg2rad(angle)
+
+
+def checked_centre(who: str, centre: float | None, count: int, spacing: float) -> float:
+    """Return where the axis is seen, in elements; by default in the middle of `count` elements that are `spacing` pixels apart.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not finite, or an element lies too far from it.
+    """
+    middle = (count - 1) / 2 if centre is None else centre
+    if not math.isfinite(middle):
+        raise ArgumentError(f"{who}: `centre` must be a finite number; got {centre!r}.")
+    reach = max(abs(middle), abs(count - 1 - middle)) * spacing
+    if reach > _REACH:
+        raise ArgumentError(
+            f"{who}: the detector reaches {reach:.3g} pixels away from the axis, above 2^31. "
+            "Compare the units of `detector_spacing`, `centre` and `pixel_size`."
+        )
+    return middle
