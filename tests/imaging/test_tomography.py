@@ -84,3 +84,11 @@ def test_total_variation_beats_filtered_back_projection_on_a_real_slice():
     )
     assert report.status.name == "CONVERGED"
     assert error(x, truth) < 0.7 * error(direct, truth)
+
+
+@pytest.mark.parametrize("turn", [360.0, 540.0, 900.0])
+def test_views_that_were_taken_several_times_count_together(turn):
+    x = torch.zeros(1, 16, 16, dtype=torch.float64)
+    x[0, 5:11, 5:11] = 1
+    once, often = (XRayTransform(np.arange(0.0, end, 3.0), (16, 16)) for end in (180.0, turn))
+    torch.testing.assert_close(filtered_back_projection(often(x), often), filtered_back_projection(once(x), once))

@@ -119,7 +119,9 @@ def _shares(angle: numpy.ndarray, period: float) -> numpy.ndarray:
     order = numpy.argsort(angle % period)
     sorted_angle = (angle % period)[order]
     gaps = numpy.diff(sorted_angle, append=sorted_angle[0] + period)
-    gaps = numpy.where(gaps > WEDGE * numpy.median(gaps), numpy.median(gaps), gaps)
+    # views that were taken twice have no gap between them, and say nothing of the usual one
+    usual = numpy.median(gaps[gaps > 1e-9 * period])
+    gaps = numpy.where(gaps > WEDGE * usual, usual, gaps)
     share = numpy.empty_like(gaps)
     share[order] = (gaps + numpy.roll(gaps, 1)) / 2
     return share
