@@ -1,5 +1,6 @@
 """Hessians that are not diagonal but at most a diagonal: ADMM's updates stay closed, and the answers are those of others."""
 
+import numpy as np
 import pytest
 import torch
 from case_types import randn
@@ -59,3 +60,19 @@ def test_the_measured_majorant_of_a_tomograph_is_one(views):
     A._add_gram_excess("cosine", x, torch.ones((), dtype=torch.float64), excess)
     values = torch.linalg.eigvalsh(excess.reshape(256, 256))
     assert values.min() > -1e-9 * values.max()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_measured_majorant_of_scarce_views(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(n) for n in rng.choice([1, 2, 3, 7, 12], 2))
+    angle = rng.uniform(-10, 10, int(rng.integers(1, 8))) + rng.choice([0, 45, 90])
+    A = XRayTransform(angle, (height, width), max(1, width // 2), detector_spacing=float(rng.choice([0.3, 1, 3])))
+    count = height * width
+    x, excess = (
+        torch.eye(count, dtype=torch.float64).reshape(count, 1, height, width),
+        torch.zeros(count, 1, height, width).double(),
+    )
+    A._add_gram_excess("cosine", x, torch.ones((), dtype=torch.float64), excess)
+    values = torch.linalg.eigvalsh(excess.reshape(count, count))
+    assert values.min() >= -1e-9 * values.max().clamp(min=1e-300)
