@@ -7,7 +7,7 @@ import torch
 from case_types import randn, uniform
 
 import apheleia as ap
-from apheleia.core import ShapeError
+from apheleia.core import ArgumentError, ShapeError
 from apheleia.operators import FourierSampling, MultiCoilMRI
 
 
@@ -84,3 +84,8 @@ def test_two_stars_from_few_visibilities():
     x, report = ap.solve(ap.Problem(f, 0.05 * ap.L1() + ap.NonNegativity()), tol=1e-5)
     assert report.status.name == "CONVERGED"
     torch.testing.assert_close(x, truth, rtol=0, atol=5e-3)
+
+
+def test_frequencies_that_are_not_finite():
+    with pytest.raises(ArgumentError, match="FourierSampling: `frequencies` must be finite"):
+        FourierSampling(torch.tensor([[0.0, torch.nan]]), (4, 4))

@@ -99,7 +99,9 @@ def test_three_reflectors_are_found(prior):
             r"`voxels` must be real, \(\*grid, 3\), in metres; got .* \(4, 2\)",
         ),
         ({"frequencies_hz": torch.ones(1, 1)}, ShapeError, "`frequencies_hz` must be a real vector"),
-        ({"frequencies_hz": torch.tensor([1.0, 0.0])}, ArgumentError, "`frequencies_hz` must be above zero; got 0.0"),
+        ({"frequencies_hz": torch.tensor([1.0, 0.0])}, ArgumentError, "`frequencies_hz` must be finite and above zero; got 0.0"),
+        ({"frequencies_hz": torch.tensor([1.0, torch.inf])}, ArgumentError, "must be finite and above zero; got inf"),
+        ({"receivers": torch.full((1, 3), torch.nan)}, ArgumentError, "`receivers` must be finite"),
         ({"voxels": torch.zeros(4, 3, requires_grad=True)}, ArgumentError, "positions and frequencies get no gradient here"),
         ({"voxels": torch.zeros(4, 3), "has_spreading": True}, ArgumentError, "a voxel lies on an antenna"),
     ],
@@ -113,3 +115,10 @@ def test_wrong_use(change, error, message):
     }
     with pytest.raises(error, match=message):
         NearFieldMIMO(**{**arguments, **change})
+
+
+def test_a_voxel_on_an_antenna_is_found_among_many():
+    for seed in range(10):
+        scene = torch.rand(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 5
+        with pytest.raises(ArgumentError, match="a voxel lies on an antenna"):
+            NearFieldMIMO(scene[3:4], torch.zeros(1, 3), torch.tensor([1e9]), scene, has_spreading=True)

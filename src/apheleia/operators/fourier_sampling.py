@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.bound import Bound
-from apheleia.core.errors import ShapeError
+from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor, is_floating
 from apheleia.core.space import Space
 from apheleia.operators.linear import LinearOperator
@@ -37,6 +37,8 @@ class FourierSampling(LinearOperator):
     ------
     ShapeError
         If the frequencies are complex, or are no pairs.
+    ArgumentError
+        If a frequency is not finite.
 
     Notes
     -----
@@ -175,10 +177,14 @@ def checked_frequencies(frequencies: ArrayLike, who: str) -> Tensor:
     ------
     ShapeError
         If they are complex, or are no pairs.
+    ArgumentError
+        If one is not finite.
     """
     f = as_tensor(frequencies, who, "frequencies")
     if f.ndim < 2 or f.shape[-1] != 2 or 0 in f.shape or f.is_complex():
         raise ShapeError(f"{who}: `frequencies` must be real, (*batch, m, 2), in cycles a pixel; got {f.dtype} {tuple(f.shape)}.")
+    if not bool(f.isfinite().all()):
+        raise ArgumentError(f"{who}: `frequencies` must be finite.")
     return f if is_floating(f) else f.double()
 
 

@@ -49,7 +49,8 @@ class NearFieldMIMO(LinearOperator):
     ShapeError
         If an array of positions does not end in 3, or frequencies are no vector.
     ArgumentError
-        If a frequency is not above zero, an argument wants a gradient, or a voxel lies on an antenna and echoes spread.
+        If a frequency is not above zero, a number is not finite, an argument wants a gradient, or a voxel lies on an antenna and
+        echoes spread.
 
     Notes
     -----
@@ -89,13 +90,14 @@ class NearFieldMIMO(LinearOperator):
         frequencies = as_tensor(frequencies_hz, "NearFieldMIMO", "frequencies_hz")
         if frequencies.ndim != 1 or frequencies.is_complex() or 0 in frequencies.shape:
             raise ShapeError(f"NearFieldMIMO: `frequencies_hz` must be a real vector; got {tuple(frequencies.shape)}.")
-        if not bool((frequencies > 0).all()):
-            raise ArgumentError(f"NearFieldMIMO: `frequencies_hz` must be above zero; got {frequencies.min().item()}.")
+        if not bool(((frequencies > 0) & frequencies.isfinite()).all()):
+            wrong = frequencies[~((frequencies > 0) & frequencies.isfinite())][0].item()
+            raise ArgumentError(f"NearFieldMIMO: `frequencies_hz` must be finite and above zero; got {wrong}.")
         if any(part.requires_grad for part in (sent, received, frequencies, scene)):
             raise ArgumentError("NearFieldMIMO: positions and frequencies get no gradient here; detach them.")
-        antennas = torch.cat((sent, received))
         flat = scene.reshape(-1, 3)
-        if has_spreading and bool((torch.cdist(antennas, flat).amin() == 0).any()):
+        # one antenna at a time: all distances at once may be more than the scene has room for
+        if has_spreading and any(bool((flat == antenna).all(-1).any()) for antenna in torch.cat((sent, received))):
             raise ArgumentError("NearFieldMIMO: a voxel lies on an antenna, where spreading has no bound. Move the grid.")
         codomain = Space((len(sent), len(received), len(frequencies)), is_complex=True)
         super().__init__(Space(tuple(scene.shape[:-1]), is_complex=True), codomain)
@@ -171,6 +173,8 @@ def _positions(values: ArrayLike, name: str, rank: int | None) -> Tensor:
     if p.ndim < 2 or p.shape[-1] != 3 or 0 in p.shape or p.is_complex() or (rank is not None and p.ndim != rank):
         shape = "(antenna, 3)" if rank == 2 else "(*grid, 3)"
         raise ShapeError(f"NearFieldMIMO: `{name}` must be real, {shape}, in metres; got {p.dtype} {tuple(p.shape)}.")
+    if not bool(p.isfinite().all()):
+        raise ArgumentError(f"NearFieldMIMO: `{name}` must be finite.")
     return p.double()
 
 
