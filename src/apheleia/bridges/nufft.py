@@ -18,6 +18,9 @@ from apheleia.operators.linear import LinearOperator
 
 __all__ = ["NonuniformFourierTransform"]
 
+_FINE = 1e-14
+"""Tolerance of the transform that a norm is bounded by."""
+
 
 @final
 class NonuniformFourierTransform(LinearOperator):
@@ -41,7 +44,7 @@ class NonuniformFourierTransform(LinearOperator):
     ShapeError
         If the frequencies are complex, are no pairs, or have batch axes.
     ArgumentError
-        If the tolerance is not between 0 and 1, or the frequencies want a gradient.
+        If the tolerance is not between 0 and 1, or the frequencies are not finite or want a gradient.
     MissingExtraError
         If finufft is not installed.
 
@@ -49,7 +52,8 @@ class NonuniformFourierTransform(LinearOperator):
     -----
     The adjoint is the transform of type 1 with the same tolerance; derivatives of every order with respect to x follow from the
     two. FINUFFT computes on the CPU, with torch's number of threads: signals on another device are copied there and back.
-    Certificate: norm by the eigenvalues of a circulant operator of which A^H A is a part, upper to the tolerance.
+    Certificate: norm by the eigenvalues of a circulant operator of which A^H A is a part, upper, with room for
+    the tolerance: its errors are taken to be at most tol |x|_1.
     Source: A. Barnett, J. Magland, L. af Klinteberg, SIAM Journal on Scientific Computing 41 (2019), doi:10.1137/18M120885X.
     """
 
@@ -79,19 +83,19 @@ class NonuniformFourierTransform(LinearOperator):
 
     def _evaluate(self, x: Tensor) -> Tensor:
         """Return the transform of type 2 of complex images, (..., m)."""
-        return self._transformed(x, self.size, (self.frequencies.shape[0],), "nufft2d2")
+        return self._transformed(x, self.size, (self.frequencies.shape[0],), "nufft2d2", self.tol)
 
     def _spread(self, y: Tensor) -> Tensor:
         """Return the transform of type 1 of complex data, (..., h, w)."""
-        return self._transformed(y, (self.frequencies.shape[0],), self.size, "nufft2d1")
+        return self._transformed(y, (self.frequencies.shape[0],), self.size, "nufft2d1", self.tol)
 
-    def _transformed(self, x: Tensor, before: tuple[int, ...], after: tuple[int, ...], kind: str) -> Tensor:
+    def _transformed(self, x: Tensor, before: tuple[int, ...], after: tuple[int, ...], kind: str, tol: float) -> Tensor:
         outer = tuple(x.shape[: x.ndim - len(before)])
         stacked = x.detach().cpu().resolve_conj().reshape(-1, *before).contiguous().numpy()
         rows, columns = (2 * torch.pi * self.frequencies.double().cpu()).remainder(2 * torch.pi).to(x.real.dtype).T.contiguous()
         finufft, threads = _finufft(), torch.get_num_threads()
         # asked for more than the precision holds, it warns
-        eps = max(self.tol, 8 * torch.finfo(x.dtype).eps)
+        eps = max(tol, 8 * torch.finfo(x.dtype).eps)
         if kind == "nufft2d2":
             out = finufft.nufft2d2(rows.numpy(), columns.numpy(), stacked, isign=-1, eps=eps, nthreads=threads)
         else:
@@ -100,18 +104,21 @@ class NonuniformFourierTransform(LinearOperator):
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
         """Return the same operator with the Toeplitz form of A^H A: two transforms of twice the size, however many data."""
-        return _PreparedTransform(self, self._toeplitz(dtype))
+        return _PreparedTransform(self, self._toeplitz(dtype, self.tol))
 
-    def _toeplitz(self, dtype: torch.dtype) -> ToeplitzGram:
+    def _toeplitz(self, dtype: torch.dtype, tol: float) -> ToeplitzGram:
         twice = (2 * self.size[0], 2 * self.size[1])
         ones = torch.ones(1, self.frequencies.shape[0], dtype=torch.complex128, device=self.frequencies.device)
-        kernel = self._transformed(ones, (self.frequencies.shape[0],), twice, "nufft2d1")[0]
+        kernel = self._transformed(ones, (self.frequencies.shape[0],), twice, "nufft2d1", tol)[0]
         eigenvalues = toeplitz_kernel(torch.fft.ifftshift(kernel, dim=(-2, -1)), self.size)
         return ToeplitzGram(eigenvalues.to(dtype.to_real()), self.domain)
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound:
-        # the transforms are off by up to the tolerance
-        return self._toeplitz(torch.float64).norm().root().scaled(1 + self.tol, "and the tolerance")
+        # FINUFFT's errors are at most tol |x|_1 <= tol sqrt(h w) |x| a frequency, where |A|^2 is at least their number; those of
+        # the 4 h w eigenvalues are in the same way at most 4 h w tol of the largest
+        pixels = self.size[0] * self.size[1]
+        bound = self._toeplitz(torch.float64, _FINE).norm().root()
+        return bound.scaled((1 + self.tol * pixels**0.5) * (1 + 4 * pixels * _FINE) ** 0.5, "with room for the tolerance")
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[0], self.frequencies.shape[0])
