@@ -257,3 +257,14 @@ def test_a_model_of_the_users():
 
     assert Doubling().sample(randn(3, 4)).shape == (3, 4)
     assert Doubling().std(randn(4)).max() == 0
+
+
+@pytest.mark.parametrize("ratio", [99.0, 101.0, 1e4, 1e9])
+def test_the_variance_of_rician_noise_does_not_cancel(ratio):
+    x = torch.full((1, 1, 1), 2 * ratio, dtype=torch.float64)
+    assert float(Rician(2.0).variance(x)) == pytest.approx(4 * (1 - 0.5 / ratio**2 - 0.5 / ratio**4), rel=1e-10)
+
+
+def test_impulses_have_the_precision_of_the_data():
+    y = Impulse(1.0, 1.0, high=0.7).sample(torch.zeros(1, 1, 1, dtype=torch.float64))
+    assert y.item() == 0.7

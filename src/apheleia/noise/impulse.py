@@ -67,7 +67,7 @@ class Impulse(NoiseModel):
     def _sample(self, x: Tensor, levels: tuple[Tensor, ...], generator: torch.Generator | None) -> Tensor:
         fraction, salt = levels
         struck, which = draw_uniform(x, generator) < fraction, draw_uniform(x, generator) < salt
-        return torch.where(struck, torch.where(which, self.high, self.low).to(x.dtype), x)
+        return torch.where(struck, torch.where(which, x.new_tensor(self.high), x.new_tensor(self.low)), x)
 
     def _moment(self, levels: tuple[Tensor, ...], power: int) -> Tensor:
         return levels[1] * self.high**power + (1 - levels[1]) * self.low**power

@@ -14,6 +14,9 @@ from apheleia.noise.noise_model import Level, NoiseModel, draw_normal
 
 __all__ = ["Rician"]
 
+_STRONG = 100.0
+"""Signal-to-noise ratio at which the closed form of the variance and its series agree to some 1e-12."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,11 @@ class Rician(NoiseModel):
         return levels[0] * (math.sqrt(math.pi / 2) * laguerre).to(x.dtype)
 
     def _variance(self, x: Tensor, levels: tuple[Tensor, ...]) -> Tensor:
-        # in float64: the terms cancel at high signal-to-noise ratios
+        # the terms cancel at high signal-to-noise ratios, even in float64: there the series in 1 / ratio^2 takes over
         wide, level = x.double(), levels[0].double()
-        return (wide**2 + 2 * level**2 - self._mean(wide, (level,)) ** 2).to(x.dtype)
+        ratio = wide / level
+        near = ratio.clamp(max=_STRONG)
+        exact = near**2 + 2 - self._mean(near, (torch.ones_like(level),)) ** 2
+        inverse = 1 / ratio.clamp(min=_STRONG) ** 2
+        series = 1 - inverse / 2 - inverse**2 / 2
+        return (level**2 * torch.where(ratio > _STRONG, series, exact)).to(x.dtype)
