@@ -180,3 +180,14 @@ def test_scipy_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
     with pytest.raises(MissingExtraError, match=r"from_scipy needs scipy.*apheleia\[scipy\]"):
         from_scipy(MATRIX.numpy())
+
+
+def test_the_bound_of_whole_numbers_does_not_overflow():
+    bound = from_scipy(numpy.array([[-128, 127]], dtype=numpy.int8)).norm()
+    assert bound.value >= numpy.hypot(128.0, 127.0) * (1 - 1e-12)
+
+
+def test_views_with_a_negative_bit():
+    z = torch.randn(1, 2, 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    A = from_scipy(numpy.eye(4), Space((1, 2, 2)), Space((1, 2, 2)))
+    torch.testing.assert_close(A(z.conj().imag), -z.imag)

@@ -82,7 +82,7 @@ def _apply(rows: ArrayMap, x: Tensor, source: Space, target: Space, who: str) ->
     real = x.real.dtype
     if 0 in batch:
         return x.new_zeros((*batch, *sizes), dtype=real.to_complex() if target.is_complex else real)
-    flat = x.resolve_conj().reshape(math.prod(batch), -1).cpu().numpy()
+    flat = x.resolve_conj().resolve_neg().reshape(math.prod(batch), -1).cpu().numpy()
     out = torch.from_numpy(numpy.ascontiguousarray(rows(flat)))
     if out.numel() != math.prod(batch) * math.prod(sizes):
         got = out.numel() // math.prod(batch)

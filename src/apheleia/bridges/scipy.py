@@ -184,7 +184,8 @@ def matrix_bound(matrix: Any) -> Bound:
     -----
     Source: I. Schur, Journal für die reine und angewandte Mathematik 140 (1911), the test with unit weights.
     """
-    sizes = abs(matrix).astype(numpy.float64)
+    # wide first: the modulus of the least whole number of a type overflows it
+    sizes = abs(matrix.astype(numpy.result_type(matrix.dtype, numpy.float64)))
     rows, columns = (float(numpy.asarray(sizes.sum(axis)).max(initial=0.0)) for axis in (1, 0))
     schur = (rows * columns) ** 0.5
     frobenius = float(numpy.asarray((sizes.multiply(sizes) if not isinstance(sizes, numpy.ndarray) else sizes**2).sum())) ** 0.5
