@@ -132,3 +132,14 @@ def test_the_preconditioner_saves_steps():
         conjugate_gradient(apply, rhs, ready.domain, tol=1e-4, preconditioner=preconditioner)
         counts.append(len(steps))
     assert counts[1] < counts[0]
+
+
+@pytest.mark.parametrize("maps", [None, randn(2, 4, 5, dtype=torch.complex128)])
+def test_a_loaded_mask_brings_its_own_structure(maps):
+    mask = (torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) > 0.5).double()
+    given = MultiCoilMRI(mask, maps)
+    for first in (torch.ones(4, 5, dtype=torch.float64), mask[:1].expand(4, 5)):
+        A, x = MultiCoilMRI(first, maps), randn(1, 4, 5, dtype=torch.complex128)
+        A.load_state_dict(given.state_dict())
+        torch.testing.assert_close(A.gram(x), A.adjoint(A(x)))
+        assert not A.is_orthonormal

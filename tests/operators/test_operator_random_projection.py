@@ -62,3 +62,8 @@ def test_wrong_count(count):
 def test_wrong_space(space):
     with pytest.raises(ShapeError, match="give a real space with fixed sizes"):
         RandomProjection(2, space)
+
+
+def test_a_full_projection_is_inverted_without_a_shift():
+    A = RandomProjection(4, Space((1, 2, 2)))
+    torch.testing.assert_close(A.gram.shifted_solve(torch.ones(1, 2, 2), 0.0), torch.ones(1, 2, 2))

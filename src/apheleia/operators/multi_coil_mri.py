@@ -7,7 +7,7 @@ from functools import reduce
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
@@ -91,11 +91,18 @@ class MultiCoilMRI(LinearOperator):
             self.sensitivities = None
         else:
             register(self, "sensitivities", maps.contiguous())
+        self._note_structure()
+        # a mask that is loaded may have another structure
+        self.register_load_state_dict_post_hook(_noted_again)
+
+    def _note_structure(self) -> None:
+        """Set what follows from the values of the mask."""
+        m, has_one_coil = self.mask, self.sensitivities is None
         # what is being learned may leave these special cases, if only by its gradient
         self.has_constant_mask = not m.requires_grad and bool((m == m[..., :1, :1]).all())
         self.transformed = _PLANE if m.requires_grad else _axes_that_matter(m)
-        self.has_gram_solve = maps is None or self.has_constant_mask
-        self.is_orthonormal = maps is None and self.has_constant_mask and bool((m.abs() == 1).all())
+        self.has_gram_solve = has_one_coil or self.has_constant_mask
+        self.is_orthonormal = has_one_coil and self.has_constant_mask and bool((m.abs() == 1).all())
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._prepared(x.dtype)._forward(x)
@@ -278,6 +285,11 @@ class SensitivityGram(LinearOperator):
         if self.maps is None:
             return Bound(largest, "exact", "largest weight")
         return Bound(largest * _power(self.maps).double().amax(_PLANE), "upper", "largest weight times that of the coils")
+
+
+def _noted_again(module: nn.Module, keys: object) -> None:
+    if isinstance(module, MultiCoilMRI):
+        module._note_structure()
 
 
 def _like(factor: Tensor, x: Tensor) -> Tensor:

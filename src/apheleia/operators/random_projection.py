@@ -11,6 +11,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.space import Space, per_sample
+from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 
 __all__ = ["RandomProjection"]
@@ -61,7 +62,7 @@ class RandomProjection(LinearOperator):
         if not space.is_fixed or space.is_complex:
             raise ShapeError(f"RandomProjection: give a real space with fixed sizes; got ({space}).")
         size = math.prod(n or 0 for n in space.shape)
-        if not 1 <= count <= size:
+        if not isinstance(count, int) or not 1 <= count <= size:
             raise ArgumentError(f"RandomProjection: `count` must lie between 1 and {size}, the size of a signal; got {count!r}.")
         super().__init__(space, Space((count,)))
         device = None if generator is None else generator.device
@@ -88,7 +89,7 @@ class RandomProjection(LinearOperator):
         return Bound(0.0, "exact", "fewer measurements than unknowns")
 
     def _gram(self) -> LinearOperator:
-        return _Projection(self)
+        return Identity(self.domain) if self.is_orthonormal else _Projection(self)
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.rows),)
