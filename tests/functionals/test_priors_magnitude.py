@@ -7,7 +7,7 @@ import pytest
 import torch
 from case_types import COMPLEX_IMAGE, randn
 
-from apheleia.core import VECTOR, ArgumentError, CapabilityError, Space
+from apheleia.core import IMAGE, VECTOR, ArgumentError, CapabilityError, Space
 from apheleia.functionals import L1, Ball, Box, GroupL1, Magnitude, NonNegativity, SmoothedVariation, TotalVariation
 from apheleia.functionals.functional import Functional
 
@@ -99,3 +99,28 @@ def test_text():
     F = Magnitude(0.5 * L1(VECTOR))
     assert (F.name, F.formula, F.space) == ("Magnitude(L1)", "0.5 ||x||₁", Space((None,), is_complex=True))
     assert not Magnitude(NonNegativity()).is_from_numpy
+
+
+class Rounding(Functional):
+    """A user's exact prior whose proximal map leaves, where it is zero, a number of the size of rounding, or more."""
+
+    is_convex = True
+    is_proximable = True
+    has_exact_prox = True
+
+    def __init__(self, left):
+        super().__init__(IMAGE)
+        self.left = left
+
+    def _value(self, x):
+        return x.sum(self.space.axes)
+
+    def _prox(self, x, step):
+        return x - self.left
+
+
+def test_rounding_below_zero_is_forgiven_and_no_more():
+    x = torch.nn.functional.pad(torch.ones(1, 1, 1, dtype=torch.float64), (0, 200, 0, 200))
+    assert Magnitude(Rounding(1e-16)).prox(x, 1.0).abs().min() == 0
+    with pytest.raises(CapabilityError, match="made a magnitude negative"):
+        Magnitude(Rounding(1e-12)).prox(x, 1.0)

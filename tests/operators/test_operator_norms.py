@@ -200,3 +200,8 @@ def test_check_norm_of_the_zero_operator():
 )
 def test_check_norm_of_a_learned_operator(A):
     assert 0.9 < check_norm(A, (1, 4, 4)) <= 1 + 1e-8
+
+
+def test_check_norm_of_an_operator_a_sample():
+    d = torch.rand(3, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.5
+    assert check_norm(Diagonal(d), (1, 4, 4), power_steps=60) == pytest.approx(1.0, abs=0.05)

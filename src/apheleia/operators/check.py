@@ -223,8 +223,9 @@ def check_norm(
         If it exceeds 1 + tol and A.norm() claims to be exact or an upper bound, or falls short of an exact one by over 5 %.
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    x = _draw(A, shape, (samples,), dtype, generator)
-    bound = A.norm(tuple(x.shape[1:]))
+    bound = A.norm(tuple(_draw(A, shape, (), dtype, generator).shape))
+    # an operator with parameters per sample has a norm a sample
+    x = _draw(A, shape, (samples, *bound.value.shape), dtype, generator)
     claimed = bound.value.detach().to(x.real)
     worst = torch.zeros((), dtype=x.real.dtype, device=x.device)
     for _ in range(power_steps):
