@@ -95,7 +95,7 @@ def find_schedule(
         algorithm = Gradient(step=1.9 / float(smoothness.max()))
     elif isinstance(algorithm, FISTA):
         smoothness = problem.smoothness(tuple(start.shape[-3:])).value
-        algorithm = FISTA(step=1 / float(smoothness.max()), restart=False)
+        algorithm = FISTA(step=1 / float(smoothness.max()), restart=False, strong_convexity=0.0)
     elif not isinstance(algorithm, ADMM | CondatVu | ChambollePock):
         return Schedule(algorithm, f"{why}; windows go to a hundredth of the tolerance", TIGHTER * tol, max_steps, False)
     balanced: list[Tensor] = []
