@@ -94,7 +94,7 @@ def test_what_is_right_passes(capsys, code, name):
 @pytest.mark.parametrize(
     ("name", "failed", "words"),
     [
-        ("Twice", {"adjoint"}, r"too large by the factor 2\."),
+        ("Twice", {"adjoint"}, r"is 2 times the exact one\."),
         ("Edge", {"adjoint"}, r"within 1 pixel of the edge \(left\)"),
         ("Offset", {"linear", "adjoint"}, "is not linear"),
         (
@@ -126,7 +126,7 @@ def test_the_table_shows_the_sentence(capsys, code):
     exit_code, printed, _ = run(capsys, "check", f"{code}:Twice", "--shape", "2,6,5")
     assert exit_code == 1
     assert "FAIL" in printed
-    assert "too large by the factor 2." in printed
+    assert "is 2 times the exact one." in printed
     assert "(2, 6, 5)" in printed
 
 

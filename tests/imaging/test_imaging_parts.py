@@ -140,3 +140,7 @@ def test_psnr_of_equal_images_is_infinite():
 
 def test_shape_errors_are_argument_errors():
     assert issubclass(ShapeError, ArgumentError)
+
+
+def test_psnr_of_complex_images_counts_the_imaginary_part():
+    assert psnr(numpy.full((1, 2, 2), 0.06 + 0.08j), numpy.zeros((1, 2, 2))) == pytest.approx(20)

@@ -92,3 +92,9 @@ def test_views_that_were_taken_several_times_count_together(turn):
     x[0, 5:11, 5:11] = 1
     once, often = (XRayTransform(np.arange(0.0, end, 3.0), (16, 16)) for end in (180.0, turn))
     torch.testing.assert_close(filtered_back_projection(often(x), often), filtered_back_projection(once(x), once))
+
+
+def test_filtered_back_projection_refuses_what_is_no_tomograph():
+    A = XRayTransform([0.0, 90.0], (8, 8))
+    with pytest.raises(ArgumentError, match=r"must be an XRayTransform or a FanBeamTransform; got ndarray\. The data come first"):
+        filtered_back_projection(A, np.zeros((1, 2, 12)))

@@ -31,7 +31,7 @@ def test_check_adjoint_returns_the_defect():
 
 @pytest.mark.parametrize("factor", [3.0, 0.25, -1.0])
 def test_check_adjoint_names_a_constant_factor(factor):
-    with pytest.raises(CheckError, match=rf"Custom: .*The adjoint is too large by the factor {factor:g}\. Correct `_adjoint`"):
+    with pytest.raises(CheckError, match=rf"Custom: .*The adjoint is {factor:g} times the exact one\. Correct `_adjoint`"):
         check_adjoint(Custom(lambda x: 2 * x, lambda y: 2 * factor * y), batch=(5,))
 
 
@@ -137,3 +137,9 @@ def test_jvp_takes_and_gives_numpy():
     A, x = Square(), randn(3).numpy()
     assert A.jvp(x, x).dtype == x.dtype
     torch.testing.assert_close(torch.from_numpy(A.vjp(x, x)), A.vjp(torch.from_numpy(x), torch.from_numpy(x)))
+
+
+@pytest.mark.parametrize("x", [torch.ones(1, 2, 2), torch.ones(1, 2, 2).numpy()])
+def test_an_operator_is_applied_by_a_call(x):
+    with pytest.raises(ArgumentError, match=r"Identity @ array: `@` joins two operators\. Call one to apply it: A\(x\)"):
+        Identity() @ x

@@ -210,6 +210,8 @@ def common_space(first: Space, second: Space, who: str) -> Space:
     alike = first.rank == second.rank and first.is_complex == second.is_complex
     if not alike or not first.accepts(second.shape):
         hint = "" if alike else " Give the prior its space, for instance L1(space=VECTOR)."
+        if first.rank == second.rank and first.is_complex != second.is_complex:
+            hint = " Give the prior its space, Space(..., is_complex=True), or is_complex=True if it takes that."
         raise ShapeError(f"{who}: the spaces ({first}) and ({second}) do not fit.{hint}")
     sizes = tuple(a if a is not None else b for a, b in zip(first.shape, second.shape, strict=True))
     return Space(sizes, first.is_complex)

@@ -43,7 +43,7 @@ def filtered_back_projection(y: ArrayLike, A: XRayTransform | FanBeamTransform, 
     Raises
     ------
     ArgumentError
-        If the window is unknown, or a fan leaves out more than a sixth of the turn.
+        If A is no such transform, the window is unknown, or a fan leaves out more than a sixth of the turn.
     ShapeError
         If `y` is no sinogram of A.
 
@@ -56,6 +56,12 @@ def filtered_back_projection(y: ArrayLike, A: XRayTransform | FanBeamTransform, 
     """
     if window not in get_args(Window):
         raise ArgumentError(f"filtered_back_projection: `window` must be one of {', '.join(get_args(Window))}; got {window!r}.")
+    if not isinstance(A, XRayTransform | FanBeamTransform):
+        kind = type(A).__name__
+        raise ArgumentError(
+            f"filtered_back_projection: `A` must be an XRayTransform or a FanBeamTransform; got {kind}. "
+            "The data come first: filtered_back_projection(y, A)."
+        )
     sinogram = A.codomain.check(as_tensor(y, "filtered_back_projection", "y"), "filtered_back_projection", "y")
     angle = numpy.deg2rad(A.angle_deg)
     if isinstance(A, FanBeamTransform):

@@ -11,7 +11,7 @@ __all__ = ["psnr"]
 
 
 def psnr(x: ArrayLike, truth: ArrayLike, full_scale: float = 1.0) -> float:
-    """Return 10 log10(full_scale^2 / mean((x - truth)^2)) in decibels, over all entries.
+    """Return 10 log10(full_scale^2 / mean(|x - truth|^2)) in decibels, over all entries.
 
     Parameters
     ----------
@@ -38,5 +38,6 @@ def psnr(x: ArrayLike, truth: ArrayLike, full_scale: float = 1.0) -> float:
     first, second = as_tensor(x, "psnr", "x"), as_tensor(truth, "psnr", "truth")
     if first.shape != second.shape:
         raise ShapeError(f"psnr: `x` and `truth` must have one shape; got {tuple(first.shape)} and {tuple(second.shape)}.")
-    error = (first.double() - second.double()).square().mean()
+    wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float64)
+    error = (first.to(wide) - second.to(wide)).abs().square().mean()
     return float(10 * torch.log10(full_scale**2 / error))

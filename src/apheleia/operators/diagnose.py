@@ -108,7 +108,7 @@ def _name(A: LinearOperator, y: Tensor, claimed: Tensor, exact: Tensor, tol: flo
         return "conjugate", "The adjoint computes A^T y and not A^H y: a complex conjugate is missing."
     factor = _ratio(claimed, exact, tuple(range(claimed.ndim)))
     if _close(claimed, factor * exact, tol):
-        return "factor", f"The adjoint is too large by the factor {_number(factor)}."
+        return "factor", f"The adjoint is {_number(factor)} times the exact one."
     if claimed.is_complex() and _close(claimed, exact.real.to(claimed.dtype), tol):
         return "real part", "The adjoint keeps the real part alone; the imaginary part is lost."
     if exact.shape == y.shape and A.domain.is_complex == A.codomain.is_complex and _close(claimed, A(y).detach(), tol):

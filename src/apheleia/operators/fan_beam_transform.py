@@ -35,7 +35,7 @@ class FanBeamTransform(LinearOperator):
     Parameters
     ----------
     angle_deg : sequence of float, (view,)
-        Angles of the views, in degrees; any values in any order.
+        Angles of the views, in degrees (radians: numpy.rad2deg); any values in any order.
     size : (int, int)
         Height and width of the image, in pixels.
     source_distance : float

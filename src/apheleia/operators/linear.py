@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import final
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -195,6 +196,8 @@ class LinearOperator(Operator):
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         if not isinstance(other, LinearOperator):
+            if isinstance(other, Tensor | numpy.ndarray):
+                raise ArgumentError(f"{self.name} @ array: `@` joins two operators. Call one to apply it: A(x), A.adjoint(y).")
             return NotImplemented
         if not self.domain.accepts(other.codomain.shape):
             raise ShapeError(

@@ -83,7 +83,7 @@ class WaveletTransform(LinearOperator):
             deepest = max(level for level in range(self.levels + 1) if height % 2**level == 0 and width % 2**level == 0)
             raise ShapeError(
                 f"WaveletTransform: height and width must be multiples of 2^levels = {step}; got {height} x {width}. "
-                f'This size allows {deepest} levels; or extend the image, extension="reflect".'
+                f'This size allows {deepest} levels; or extend the image: extension="reflect" and a space of its size.'
             )
 
     def _forward(self, x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class XRayTransform(LinearOperator):
     Parameters
     ----------
     angle_deg : sequence of float, (view,)
-        Angles of the views, in degrees, counter-clockwise; any values in any order.
+        Angles of the views, in degrees (radians: numpy.rad2deg), counter-clockwise; any values in any order.
     size : (int, int)
         Height and width of the image, in pixels.
     detectors : int, optional
