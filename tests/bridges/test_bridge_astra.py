@@ -107,6 +107,7 @@ def test_projectors_are_given_back(monkeypatch):
             ArgumentError,
             "`source_distance` must exceed half the image's diagonal, 6.403",
         ),
+        (lambda: astra_fan_beam(ANGLES, SIZE, float("inf"), 1.0, 9), ArgumentError, "and be finite; got inf"),
         (lambda: astra_fan_beam(ANGLES, SIZE, 30.0, -1.0, 9), ArgumentError, "`detector_distance` must be at least zero"),
     ],
 )

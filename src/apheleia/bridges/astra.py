@@ -16,6 +16,7 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, MissingExtraError
 from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space
+from apheleia.operators.fan_beam_transform import checked_fan
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import perron_bound
 from apheleia.operators.xray_transform import NORM_STEPS, checked_geometry
@@ -133,17 +134,11 @@ def astra_fan_beam(
     -----
     Certificate: as that of `astra_parallel_beam`.
     """
-    who, radius = "astra_fan_beam", math.hypot(*size) / 2 * pixel_size
+    who = "astra_fan_beam"
     _require_kind(who, kind, ("line", "strip"))
-    if not source_distance > radius:
-        raise ArgumentError(
-            f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}; got {source_distance!r}."
-        )
-    if not detector_distance >= 0:
-        raise ArgumentError(f"{who}: `detector_distance` must be at least zero; got {detector_distance!r}.")
-    whole = source_distance + detector_distance
-    spacing = pixel_size * whole / source_distance if detector_spacing is None else detector_spacing
-    angle = checked_geometry(who, angle_deg, size, detectors, spacing, pixel_size)
+    angle, spacing = checked_fan(
+        who, angle_deg, size, source_distance, detector_distance, detectors, detector_spacing, pixel_size
+    )
     library = _astra(who)
     rays = library.create_proj_geom("fanflat", spacing, detectors, angle, source_distance, detector_distance)
     return _operator(library, rays, f"{kind}_fanflat", size, pixel_size)

@@ -21,7 +21,7 @@ from apheleia.operators.tomographic_majorant import tomographic_majorant
 from apheleia.operators.transforms import Basis
 from apheleia.operators.xray_transform import NORM_STEPS, checked_centre, checked_geometry
 
-__all__ = ["FanBeamTransform"]
+__all__ = ["FanBeamTransform", "checked_fan"]
 
 
 @final
@@ -88,19 +88,10 @@ class FanBeamTransform(LinearOperator):
         pixel_size: float = 1.0,
     ) -> None:
         who = "FanBeamTransform"
-        # the spacing is checked once it is known
-        angle = checked_geometry(who, angle_deg, size, detectors, pixel_size, pixel_size)
-        radius = math.hypot(*size) / 2 * pixel_size
-        if not (source_distance > radius and math.isfinite(source_distance)):
-            raise ArgumentError(
-                f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}, and be finite; "
-                f"got {source_distance!r}."
-            )
-        if not (detector_distance >= 0 and math.isfinite(detector_distance)):
-            raise ArgumentError(f"{who}: `detector_distance` must be at least zero and finite; got {detector_distance!r}.")
-        whole = source_distance + detector_distance
-        spacing = pixel_size * whole / source_distance if detector_spacing is None else detector_spacing
-        checked_geometry(who, angle_deg, size, detectors, spacing, pixel_size)
+        angle, spacing = checked_fan(
+            who, angle_deg, size, source_distance, detector_distance, detectors, detector_spacing, pixel_size
+        )
+        radius, whole = math.hypot(*size) / 2 * pixel_size, source_distance + detector_distance
         # the outermost rays touch the circle around the image
         span = 2 * whole * radius / numpy.sqrt(source_distance**2 - radius**2)
         count = int(numpy.ceil(span / spacing)) if detectors is None else int(detectors)
@@ -138,3 +129,37 @@ class FanBeamTransform(LinearOperator):
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[0], *self.size)
+
+
+def checked_fan(
+    who: str,
+    angle_deg: ArrayLike | Sequence[float],
+    size: tuple[int, int],
+    source_distance: float,
+    detector_distance: float,
+    detectors: int | None,
+    detector_spacing: float | None,
+    pixel_size: float,
+) -> tuple[numpy.ndarray, float]:
+    """Return the angles in radians, (view,), and the spacing of the detector, by default that of a pixel seen there.
+
+    Raises
+    ------
+    ArgumentError
+        If the geometry makes no sense.
+    ShapeError
+        If the angles are not a list.
+    """
+    # the spacing is checked once it is known
+    checked_geometry(who, angle_deg, size, detectors, pixel_size, pixel_size)
+    radius = math.hypot(*size) / 2 * pixel_size
+    if not (source_distance > radius and math.isfinite(source_distance)):
+        raise ArgumentError(
+            f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}, and be finite; "
+            f"got {source_distance!r}."
+        )
+    if not (detector_distance >= 0 and math.isfinite(detector_distance)):
+        raise ArgumentError(f"{who}: `detector_distance` must be at least zero and finite; got {detector_distance!r}.")
+    seen = pixel_size * (source_distance + detector_distance) / source_distance
+    spacing = seen if detector_spacing is None else detector_spacing
+    return checked_geometry(who, angle_deg, size, detectors, spacing, pixel_size), spacing
