@@ -31,3 +31,16 @@ def test_transforms_of_functions():
     x, w = randn(5, 4), randn(5, 3)
     torch.testing.assert_close(torch.func.vjp(lambda x: linear_map(x, forward, adjoint), x)[1](w)[0], w @ REAL)
     torch.testing.assert_close(torch.vmap(lambda x: linear_map(x, forward, adjoint), 1, 1)(x.T), REAL @ x.T)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own, at its first forward derivative
+@pytest.mark.parametrize("matrix", [REAL, COMPLEX], ids=["real", "complex"])
+def test_derivatives_forwards(matrix):
+    forward, adjoint = through_numpy(matrix), through_numpy(matrix.mH.resolve_conj())
+    apply = lambda x: linear_map(x, forward, adjoint)  # noqa: E731
+    x, v = randn(2, 4, dtype=matrix.dtype), randn(2, 4, seed=3, dtype=matrix.dtype)
+    torch.testing.assert_close(torch.func.jvp(apply, (x,), (v,))[1], v @ matrix.T)
+    twice = torch.func.jvp(lambda x: torch.func.vjp(apply, x)[1](apply(x))[0], (x,), (v,))[1]
+    torch.testing.assert_close(twice, v @ matrix.T @ matrix.conj())
+    if not matrix.is_complex():
+        torch.testing.assert_close(torch.func.jacfwd(apply)(x[0]), matrix)

@@ -14,7 +14,7 @@ Map = Callable[[Tensor], Tensor]
 
 
 def linear_map(x: Tensor, forward: Map, adjoint: Map) -> Tensor:
-    """Return forward(x), a linear map that torch cannot see into, with the derivatives of every order.
+    """Return forward(x), a linear map that torch cannot see into, with the derivatives of every order, forwards and backwards.
 
     Parameters
     ----------
@@ -41,6 +41,10 @@ class _LinearMap(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         # torch's gradient of a real function of complex numbers makes the backward pass of A exactly A^H
         return linear_map(gradient, ctx.transposed, ctx.direct), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return linear_map(tangent, ctx.direct, ctx.transposed)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, forward: Map, adjoint: Map) -> tuple[Tensor, int]:
