@@ -52,9 +52,10 @@ def birdcage_sensitivities(size: tuple[int, int], coils: int, radius: float = 1.
     True
     """
     _check_size("birdcage_sensitivities", size)
-    if coils < 1 or not radius > math.sqrt(2):
+    if coils < 1 or not math.sqrt(2) < radius < math.inf:
         raise ArgumentError(
-            f"birdcage_sensitivities: `coils` must be at least 1 and `radius` above sqrt(2); got {coils} and {radius:.4g}."
+            f"birdcage_sensitivities: `coils` must be at least 1 and `radius` finite and above sqrt(2); "
+            f"got {coils} and {radius:.4g}."
         )
     # centres of pixels on [-1, 1]
     rows, columns = ((2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1 for n in size)
