@@ -9,6 +9,8 @@ from torch import Tensor
 from apheleia.core import VECTOR, Space
 from apheleia.functionals import (
     L0,
+    ExpectedPatchLogLikelihood,
+    GaussianMixture,
     GroupL1,
     L1Ball,
     LeastSquares,
@@ -42,6 +44,16 @@ def _smoother(x: Tensor, noise_std: Tensor) -> Tensor:
     """A linear denoiser with a symmetric matrix: homogeneous, so that its gradient is one."""
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype) / 16
     return x + noise_std[..., None, None, None] * (Convolution(kernel, "reflect")._forward(x) - x)
+
+
+def _mixture(components: int) -> GaussianMixture:
+    factors = 0.4 * randn(components, 4, 4, seed=6)
+    weights = torch.linspace(1, 2, components, dtype=torch.float64)
+    return GaussianMixture(
+        weights / weights.sum(),
+        0.3 * randn(components, 4, seed=5),
+        factors @ factors.mT + 0.2 * torch.eye(4, dtype=torch.float64),
+    )
 
 
 def _tgv(term: int) -> LinearOperator:
@@ -127,5 +139,8 @@ FUNCTIONALS = [
         (1, 1, 2),
     ),
     FunctionalCase("transmission with background", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0, 0.5), (1, 2, 3)),
+    FunctionalCase("patches of one Gaussian", lambda s: ExpectedPatchLogLikelihood(_mixture(1)), (2, 3, 4)),
+    FunctionalCase("patches of a mixture", lambda s: ExpectedPatchLogLikelihood(_mixture(3)), (2, 3, 4)),
+    FunctionalCase("patches of a mixture, with their means", lambda s: ExpectedPatchLogLikelihood(_mixture(2), False), (1, 3, 3)),
     FunctionalCase("regularization by denoising", lambda s: RegularizationByDenoising(_smoother, 0.5), (2, 3, 4)),
 ]

@@ -59,6 +59,8 @@ from apheleia.functionals import (
     Box,
     Denoiser,
     DenoiserDefects,
+    ExpectedPatchLogLikelihood,
+    GaussianMixture,
     GroupL1,
     HuberLoss,
     KullbackLeibler,
@@ -89,6 +91,7 @@ from apheleia.functionals import (
     check_gradient,
     check_prox,
     denoiser_defects,
+    image_patches,
     sliding_windows,
 )
 from apheleia.operators import check_adjoint, check_derivative, check_linear, check_norm
@@ -124,6 +127,8 @@ __all__ = [
     "ConjugateGradient",
     "Denoiser",
     "DenoiserDefects",
+    "ExpectedPatchLogLikelihood",
+    "GaussianMixture",
     "FileError",
     "GaussNewton",
     "Gradient",
@@ -175,6 +180,7 @@ __all__ = [
     "check_prox",
     "data",
     "denoiser_defects",
+    "image_patches",
     "duality_gap",
     "imaging",
     "io",

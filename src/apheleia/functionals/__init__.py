@@ -18,6 +18,8 @@ from apheleia.functionals.priors import (
     Box,
     Denoiser,
     DenoiserDefects,
+    ExpectedPatchLogLikelihood,
+    GaussianMixture,
     GroupL1,
     L1Ball,
     LInfinity,
@@ -42,6 +44,7 @@ from apheleia.functionals.priors import (
     VectorialTotalVariation,
     WaveletL1,
     denoiser_defects,
+    image_patches,
     sliding_windows,
 )
 
@@ -53,8 +56,10 @@ __all__ = [
     "Composition",
     "Denoiser",
     "DenoiserDefects",
+    "ExpectedPatchLogLikelihood",
     "Fidelity",
     "Functional",
+    "GaussianMixture",
     "GroupL1",
     "HuberLoss",
     "KullbackLeibler",
@@ -88,5 +93,6 @@ __all__ = [
     "check_gradient",
     "check_prox",
     "denoiser_defects",
+    "image_patches",
     "sliding_windows",
 ]

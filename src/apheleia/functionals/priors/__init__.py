@@ -2,6 +2,8 @@
 
 from apheleia.functionals.priors.concave_penalties import MinimaxConcavePenalty, SmoothlyClippedAbsoluteDeviation
 from apheleia.functionals.priors.denoiser import Denoiser, DenoiserDefects, ProximalDenoiser, denoiser_defects
+from apheleia.functionals.priors.expected_patch_log_likelihood import ExpectedPatchLogLikelihood, image_patches
+from apheleia.functionals.priors.gaussian_mixture import GaussianMixture
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.functionals.priors.indicators import Ball, Box, NonNegativity, Simplex
 from apheleia.functionals.priors.l0 import L0
@@ -30,6 +32,8 @@ __all__ = [
     "Box",
     "Denoiser",
     "DenoiserDefects",
+    "ExpectedPatchLogLikelihood",
+    "GaussianMixture",
     "GroupL1",
     "L1Ball",
     "LInfinity",
@@ -54,5 +58,6 @@ __all__ = [
     "VectorialTotalVariation",
     "WaveletL1",
     "denoiser_defects",
+    "image_patches",
     "sliding_windows",
 ]
