@@ -10,6 +10,7 @@ from apheleia.core import VECTOR, Space
 from apheleia.functionals import (
     L0,
     ExpectedPatchLogLikelihood,
+    FusedLasso,
     GaussianMixture,
     GroupL1,
     L1Ball,
@@ -139,6 +140,9 @@ FUNCTIONALS = [
         (1, 1, 2),
     ),
     FunctionalCase("transmission with background", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0, 0.5), (1, 2, 3)),
+    FunctionalCase("fused lasso", lambda s: FusedLasso(0.7, 0.4, VECTOR), (7,), (4,)),
+    FunctionalCase("fused lasso of rows", lambda s: FusedLasso(), (2, 2, 4), (1, 2, 2)),
+    FunctionalCase("total variation of rows", lambda s: FusedLasso(0.8, 0.0), (1, 3, 5), (1, 1, 3)),
     FunctionalCase("patches of one Gaussian", lambda s: ExpectedPatchLogLikelihood(_mixture(1)), (2, 3, 4)),
     FunctionalCase("patches of a mixture", lambda s: ExpectedPatchLogLikelihood(_mixture(3)), (2, 3, 4)),
     FunctionalCase("patches of a mixture, with their means", lambda s: ExpectedPatchLogLikelihood(_mixture(2), False), (1, 3, 3)),

@@ -3,6 +3,7 @@
 from apheleia.functionals.priors.concave_penalties import MinimaxConcavePenalty, SmoothlyClippedAbsoluteDeviation
 from apheleia.functionals.priors.denoiser import Denoiser, DenoiserDefects, ProximalDenoiser, denoiser_defects
 from apheleia.functionals.priors.expected_patch_log_likelihood import ExpectedPatchLogLikelihood, image_patches
+from apheleia.functionals.priors.fused_lasso import FusedLasso
 from apheleia.functionals.priors.gaussian_mixture import GaussianMixture
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.functionals.priors.indicators import Ball, Box, NonNegativity, Simplex
@@ -33,6 +34,7 @@ __all__ = [
     "Denoiser",
     "DenoiserDefects",
     "ExpectedPatchLogLikelihood",
+    "FusedLasso",
     "GaussianMixture",
     "GroupL1",
     "L1Ball",
