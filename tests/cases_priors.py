@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from case_types import COMPLEX_IMAGE, FunctionalCase, OperatorCase, randn
 from torch import Tensor
@@ -23,6 +25,7 @@ from apheleia.functionals import (
     PixelNuclearNorm,
     RegularizationByDenoising,
     SmoothlyClippedAbsoluteDeviation,
+    SortedL1,
     SquaredKSupportNorm,
     TopK,
     TotalGeneralizedVariation,
@@ -45,6 +48,10 @@ def _smoother(x: Tensor, noise_std: Tensor) -> Tensor:
     """A linear denoiser with a symmetric matrix: homogeneous, so that its gradient is one."""
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype) / 16
     return x + noise_std[..., None, None, None] * (Convolution(kernel, "reflect")._forward(x) - x)
+
+
+def _falling(shape: tuple[int, ...]) -> Tensor:
+    return torch.linspace(1.2, 0, math.prod(shape), dtype=torch.float64)
 
 
 def _mixture(components: int) -> GaussianMixture:
@@ -143,6 +150,8 @@ FUNCTIONALS = [
     FunctionalCase("fused lasso", lambda s: FusedLasso(0.7, 0.4, VECTOR), (7,), (4,)),
     FunctionalCase("fused lasso of rows", lambda s: FusedLasso(), (2, 2, 4), (1, 2, 2)),
     FunctionalCase("total variation of rows", lambda s: FusedLasso(0.8, 0.0), (1, 3, 5), (1, 1, 3)),
+    FunctionalCase("sorted L1", lambda s: SortedL1(_falling(s), VECTOR), (6,), (3,)),
+    FunctionalCase("sorted L1, complex", lambda s: SortedL1(_falling(s), COMPLEX_IMAGE), (1, 2, 3), (1, 1, 2)),
     FunctionalCase("patches of one Gaussian", lambda s: ExpectedPatchLogLikelihood(_mixture(1)), (2, 3, 4)),
     FunctionalCase("patches of a mixture", lambda s: ExpectedPatchLogLikelihood(_mixture(3)), (2, 3, 4)),
     FunctionalCase("patches of a mixture, with their means", lambda s: ExpectedPatchLogLikelihood(_mixture(2), False), (1, 3, 3)),

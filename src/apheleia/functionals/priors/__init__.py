@@ -19,6 +19,7 @@ from apheleia.functionals.priors.plug_and_play import PlugAndPlay
 from apheleia.functionals.priors.quadratic_smoothness import QuadraticSmoothness
 from apheleia.functionals.priors.regularization_by_denoising import RegularizationByDenoising
 from apheleia.functionals.priors.smoothed_variation import SmoothedVariation
+from apheleia.functionals.priors.sorted_l1 import SortedL1
 from apheleia.functionals.priors.squared_k_support_norm import SquaredKSupportNorm
 from apheleia.functionals.priors.top_k import TopK
 from apheleia.functionals.priors.total_generalized_variation import TotalGeneralizedVariation
@@ -53,6 +54,7 @@ __all__ = [
     "Simplex",
     "SmoothedVariation",
     "SmoothlyClippedAbsoluteDeviation",
+    "SortedL1",
     "SquaredKSupportNorm",
     "TopK",
     "TotalGeneralizedVariation",
