@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from algorithm_cases import NOISY, PROBLEMS, randn
+from algorithm_cases import NOISY, PROBLEMS, optimum, randn
 from hypothesis import given
 from hypothesis import strategies as st
 
 import apheleia as ap
-from apheleia.core import ArgumentError, Bound
+from apheleia.core import ArgumentError, Bound, CapabilityError
 from apheleia.functionals import Functional
 from apheleia.operators import Identity, LinearOperator, Matrix
 
@@ -171,3 +171,55 @@ def test_each_image_of_a_batch_has_its_own_momentum():
     for i in range(2):
         alone = regression(6, float(weights[i]) * ap.LeastSquares(Identity(ap.VECTOR), torch.zeros(9).double()))
         torch.testing.assert_close(x[i], ap.solve(alone, ap.FISTA(), tol=1e-10)[0], rtol=1e-6, atol=1e-9)
+
+
+@given(seed=st.integers(0, 10**6), step=st.sampled_from([0.01, 0.3, 10.0]))
+def test_accelerated_chambolle_pock_keeps_its_rate(seed, step):
+    """|x_k - x*|^2 <= (|x0 - x*|^2 / tau + |p*|^2 / sigma) / (tau (1 / tau + c k)^2), with a dual solution p*."""
+    y = randn(1, 4, 4, seed=seed)
+    problem = ap.Problem(ap.LeastSquares(Identity(), y, noise_std=0.8), 0.4 * ap.TotalVariation())
+    pair = []
+    ap.solve(problem, ap.CondatVu(), tol=1e-13, max_steps=4000, throw=False, callbacks=[lambda s, r: pair.append(s)])
+    best, dual = pair[-1].x, pair[-1].duals[0]
+    algorithm = ap.ChambollePock(step=step, accelerated=True)
+    x0 = 3 * randn(1, 4, 4, seed=seed + 1)
+    state = algorithm.init(problem, x0)
+    rate = next(c for c in algorithm.certify(problem, state) if c.claim == "rate")
+    assert (rate.status, rate.value.kind) == ("proved", "lower")
+    tau, sigma, slope = float(state.step), float(state.dual_steps[0]), float(rate.value.value)
+    gamma = 0.8**-2
+    assert slope == pytest.approx(2 * gamma / (1 + math.sqrt(1 + 2 * gamma * tau)))
+    size = float((x0 - best).norm()) ** 2 / tau + float(dual.norm()) ** 2 / sigma
+    for k in range(1, 80):
+        state = algorithm.step(problem, state)
+        excess = float((state.x - best).norm()) ** 2
+        assert excess <= size / (tau * (1 / tau + slope * k) ** 2) + 1e-12
+        # the sharper form, with the step itself
+        assert excess <= size * float(state.step) ** 2 / tau + 1e-12
+        assert float(state.step * state.dual_steps[0]) == pytest.approx(tau * sigma)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_accelerated_chambolle_pock_solves(dtype):
+    for name in ("tv_denoising", "tv_deblurring"):
+        x, report = ap.solve(PROBLEMS[name].make(dtype), ap.ChambollePock(accelerated=True), tol=1e-4)
+        torch.testing.assert_close(x.double().reshape(-1), torch.from_numpy(optimum(name)[0]), rtol=0, atol=2e-2)
+        assert [c.status for c in report.certificates if c.claim in ("convergence", "rate")] == ["proved", "proved"]
+
+
+def test_an_estimated_norm_proves_no_rate_of_chambolle_pock():
+    problem = ap.Problem(ap.LeastSquares(Identity(), NOISY), terms=((0.1 * ap.L1(), Shifted()),))
+    algorithm = ap.ChambollePock(accelerated=True)
+    certificates = algorithm.certify(problem, algorithm.init(problem, NOISY))
+    assert [c.status for c in certificates] == ["estimated", "estimated"]
+
+
+def test_acceleration_needs_a_strongly_convex_part():
+    masked = ap.Problem(ap.LeastSquares(ap.operators.Diagonal((NOISY > 0.5).double()), NOISY), ap.TotalVariation())
+    with pytest.raises(
+        CapabilityError, match=r"ChambollePock accelerated needs a strongly convex part on x; LeastSquares is not"
+    ):
+        ap.solve(masked, ap.ChambollePock(accelerated=True))
+    lad = ap.Problem(ap.LeastAbsoluteDeviations(Identity(), NOISY), terms=((ap.L1(), Shifted()),))
+    with pytest.raises(CapabilityError, match="ChambollePock accelerated needs a strongly convex part on x"):
+        ap.solve(lad, ap.ChambollePock(accelerated=True))

@@ -39,6 +39,8 @@ class PrimalDualState(State):
         One dual step a term, (*batch,).
     smoothness : Tensor
         Lipschitz constant of the part taken by its gradient, (*batch,).
+    modulus : Tensor
+        Modulus of strong convexity that an accelerated method makes use of, else zero, (*batch,).
     origin : Tensor
         x0.
     scale : Reference
@@ -51,6 +53,7 @@ class PrimalDualState(State):
     step: Tensor
     dual_steps: tuple[Tensor, ...]
     smoothness: Tensor
+    modulus: Tensor
     origin: Tensor
     scale: Reference
 
@@ -81,6 +84,7 @@ def primal_dual_init(problem: Problem, x0: Tensor, smoothness: Bound, step: floa
         step=tau,
         dual_steps=_spread(sigma, scale.norms),
         smoothness=constant,
+        modulus=torch.zeros_like(constant),
         origin=x0,
         scale=scale,
     )
