@@ -233,6 +233,18 @@ def test_denoising_follows_from_its_batch_and_leaves_no_noise_alone():
     assert isinstance(F.denoise(x.numpy(), 0.1), numpy.ndarray)
 
 
+def test_a_problem_with_it_is_solved_to_a_stationary_point():
+    F, y = 0.1 * ap.ExpectedPatchLogLikelihood(mixture()), randn(1, 6, 6)
+    x, report = ap.solve(ap.Problem(ap.LeastSquares(ap.operators.Identity(), y), F), tol=1e-7)
+    assert_close(x - y + F.grad(x), torch.zeros_like(x), rtol=0, atol=1e-5)
+    assert "no known Lipschitz constant" in str(report)
+
+
+def test_its_denoiser_plugs_into_other_algorithms():
+    F, y = ap.ExpectedPatchLogLikelihood(mixture()), randn(2, 1, 5, 5)
+    assert_close(ap.PlugAndPlay(F.denoise).prox(y, 0.04), F.denoise(y, 0.2))
+
+
 def test_wrong_patches_are_refused():
     with pytest.raises(ArgumentError, match=r"the mixture must be one of square patches.*got 3\."):
         ap.ExpectedPatchLogLikelihood(mixture(1, 3))
