@@ -223,3 +223,19 @@ def test_acceleration_needs_a_strongly_convex_part():
     lad = ap.Problem(ap.LeastAbsoluteDeviations(Identity(), NOISY), terms=((ap.L1(), Shifted()),))
     with pytest.raises(CapabilityError, match="ChambollePock accelerated needs a strongly convex part on x"):
         ap.solve(lad, ap.ChambollePock(accelerated=True))
+
+
+def test_accelerated_chambolle_pock_takes_each_image_by_its_own_modulus():
+    y, stds = torch.stack([NOISY, NOISY.flip(-1)]), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    algorithm, options = ap.ChambollePock(accelerated=True), {"tol": 1e-4, "max_steps": 3000}
+
+    def problem(data, std):
+        return ap.Problem(ap.LeastSquares(Identity(), data, noise_std=std), 0.1 * ap.TotalVariation())
+
+    x, report = ap.solve(problem(y, stds), algorithm, **options)
+    for i in range(2):
+        alone, single = ap.solve(problem(y[i], stds[i]), algorithm, **options)
+        assert int(report.steps[i]) == int(single.steps)
+        torch.testing.assert_close(x[i], alone, rtol=1e-9, atol=1e-12)
+    unrolled, _ = ap.solve(problem(y, stds), algorithm, diff=ap.Unrolled(int(report.steps[0])))
+    torch.testing.assert_close(unrolled[0], x[0], rtol=1e-9, atol=1e-12)
