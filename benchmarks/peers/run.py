@@ -20,7 +20,7 @@ import torch
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from problems import WEIGHT, arrays  # noqa: E402
+from problems import arrays  # noqa: E402
 from tv_deblurring import Bare  # noqa: E402
 
 CASES = {
@@ -38,7 +38,7 @@ CASES = {
     "blur_valid_prox": 15,
     "wavelet_prox": 31,
     "mri8_prox": 15,
-    "tvct256": 3,
+    "tvct256": 1,
 }
 """Each case and its repeats."""
 
@@ -90,8 +90,8 @@ def measure(case: str, pythons: dict[str, str], repeats: int) -> None:
         folder, values = Path(name), arrays(case)
         for key, value in values.items():
             numpy.save(folder / key, value)
-        given = {"optimum": optimum(values), "weight": WEIGHT} if case.startswith("tv") and case != "tvct256" else {}
-        (folder / "given.json").write_text(json.dumps(given))
+        given = {"optimum": optimum(values)} if case in ("tv256", "tv1024", "tv256_rgb") else {}
+        (folder / "given.json").write_text(json.dumps(given | {"source": str(HERE.parent.parent / "src")}))
         sides = []
         for method, python in pythons.items():
             side = Side(method, python, case, folder)

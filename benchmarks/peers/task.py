@@ -15,3 +15,6 @@ class Task:
     notes: dict[str, float] = field(default_factory=dict)
     over: Callable[[], object] | None = None
     """For a ratio: what `run` is divided by."""
+
+    is_long: bool = False
+    """Whether to do without a run to warm up."""
