@@ -16,6 +16,9 @@ __all__ = ["Measure", "in_float64"]
 SMALL, ZERO = 1e-3, 1e-8
 """Shares of an empty image's objective below which one is too small to hold a gap against, and as good as zero."""
 
+LOOSE = 0.1
+"""Share of the objective that a gap must be below all the same, but for rounding: one that is as large knows nothing."""
+
 
 def in_float64(x: Tensor, duals: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return a point in float64, where the terms of a gap may cancel."""
@@ -60,18 +63,18 @@ class Measure:
         objective = self.problem.objective(state.x).abs()
         relative = gap.to(objective.dtype) / torch.where(objective > 0, objective, 1.0)
         finite = relative.isfinite()
-        smallest = max(SMALL, 16 * torch.finfo(objective.dtype).eps / self.tol)
-        hopeless = ~finite | (objective < smallest * self._empty)
+        rounded = objective < max(ZERO, 16 * torch.finfo(objective.dtype).eps / self.tol) * self._empty
+        hopeless = ~finite | rounded | ((objective < SMALL * self._empty) & (relative < LOOSE))
         if not bool(hopeless.any()):
             return relative
         residual = self._residual(state)
         return torch.where(finite, torch.where(hopeless, torch.fmin(relative, residual), relative), residual)
 
     def _residual(self, state: State) -> Tensor:
-        """Return the residual r, or where it is within `tol` the larger of r and r^2 empty / |objective|, (*batch,).
+        """Return the residual r, or where it is within `tol` the larger of r and the foretold decrease / |objective|, (*batch,).
 
-        A proximal step would lower the objective by about r^2 empty, which must be little of what is left; of an infinite
-        one, outside a constraint, it is all.
+        A proximal step would lower the objective by about r^2 empty, and the terms lie above what their duals promise by their
+        own gaps: both must be little of what is left. Of an infinite objective, outside a constraint, it is all.
         """
         residual = self.algorithm.residual(self.problem, state)
         near = residual <= self.tol
@@ -79,10 +82,24 @@ class Measure:
             return residual
         objective = self.problem.objective(state.x).abs()
         size = torch.maximum(objective, ZERO * self._empty)
-        foretold = residual**2 * self._empty / torch.where(size > 0, size, 1.0)
+        foretold = (residual**2 * self._empty + self._gap_of_terms(state)) / torch.where(size > 0, size, 1.0)
         # more than one is never met, and is no sign of divergence
         foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
         return torch.where(near, torch.maximum(residual, foretold), residual)
+
+    def _gap_of_terms(self, state: State) -> Tensor:
+        """Return sum_i h_i(K_i x) + h_i^*(p_i) - <p_i, K_i x> >= 0, a part of every duality gap, over the terms that know h_i^*.
+
+        Where noise is low the gradient's size at an empty image makes any force of a prior look small, but not this.
+        """
+        total = torch.zeros(self.problem.space.batch_shape(state.x), dtype=state.x.real.dtype, device=state.x.device)
+        for (h, K), p in zip(self.problem.split_terms, state.duals, strict=False):
+            if h.has_conjugate:
+                image = K._forward(state.x)
+                gap = h._value(image) + h._conjugate(p) - h.space.inner(p, image)
+                # a dual outside of the conjugate's domain, or a point outside of a constraint, says nothing here
+                total = total + torch.where(gap.isfinite(), gap.clamp(min=0), 0.0)
+        return total
 
     @cached_property
     def _empty(self) -> Tensor:
