@@ -13,8 +13,8 @@ from apheleia.problem import Problem
 
 __all__ = ["Measure", "in_float64"]
 
-SMALL, ZERO = 1e-3, 1e-8
-"""Shares of an empty image's objective below which one is too small to hold a gap against, and as good as zero."""
+SMALL, TINY, ZERO = 1e-3, 1e-6, 1e-8
+"""Shares of an empty image's objective below which one is too small to hold a gap against, or any gap, and as good as zero."""
 
 LOOSE = 0.1
 """Share of the objective that a gap must be below all the same, but for rounding: one that is as large knows nothing."""
@@ -63,7 +63,7 @@ class Measure:
         objective = self.problem.objective(state.x).abs()
         relative = gap.to(objective.dtype) / torch.where(objective > 0, objective, 1.0)
         finite = relative.isfinite()
-        rounded = objective < max(ZERO, 16 * torch.finfo(objective.dtype).eps / self.tol) * self._empty
+        rounded = objective < max(TINY, 16 * torch.finfo(objective.dtype).eps / self.tol) * self._empty
         hopeless = ~finite | rounded | ((objective < SMALL * self._empty) & (relative < LOOSE))
         if not bool(hopeless.any()):
             return relative
@@ -92,13 +92,14 @@ class Measure:
 
         Where noise is low the gradient's size at an empty image makes any force of a prior look small, but not this.
         """
-        total = torch.zeros(self.problem.space.batch_shape(state.x), dtype=state.x.real.dtype, device=state.x.device)
+        total = torch.zeros_like(self._empty)
         for (h, K), p in zip(self.problem.split_terms, state.duals, strict=False):
             if h.has_conjugate:
                 image = K._forward(state.x)
                 gap = h._value(image) + h._conjugate(p) - h.space.inner(p, image)
                 # a dual outside of the conjugate's domain, or a point outside of a constraint, says nothing here
-                total = total + torch.where(gap.isfinite(), gap.clamp(min=0), 0.0)
+                # nor does it where the answer is an empty image, whose energies are rounding
+                total = total + torch.where(gap.isfinite() & (self._empty > 0), gap.clamp(min=0), 0.0)
         return total
 
     @cached_property
