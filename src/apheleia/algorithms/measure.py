@@ -82,7 +82,9 @@ class Measure:
             return residual
         objective = self.problem.objective(state.x).abs()
         size = torch.maximum(objective, ZERO * self._empty)
-        foretold = (residual**2 * self._empty + self._gap_of_terms(state)) / torch.where(size > 0, size, 1.0)
+        foretold = residual**2 * self._empty / torch.where(size > 0, size, 1.0)
+        size = torch.maximum(objective, TINY * self._empty)
+        foretold = foretold + self._gap_of_terms(state) / torch.where(size > 0, size, 1.0)
         # more than one is never met, and is no sign of divergence
         foretold = torch.where(objective.isinf(), 1.0, foretold.clamp(max=1))
         return torch.where(near, torch.maximum(residual, foretold), residual)
