@@ -1,5 +1,7 @@
 """DeepInverse's side, by its own documented means; runs in its environment, with numpy, torch and deepinv alone."""
 
+import sys
+
 import numpy
 import torch
 from task import Task
@@ -13,10 +15,13 @@ import deepinv  # noqa: E402
 
 WEIGHT, CT_WEIGHT, CT_NOISE = 1e-3, 2.0, 0.01
 
+CT_STEPS, INNER, ADMM_STEPS = 300, 20, 400
+"""Steps of the peer's tomography at most, each with so many of its inner total variation; steps of the run for its optimum."""
 
-def task(case: str, values: dict[str, numpy.ndarray], given: dict[str, float]) -> Task:
+
+def task(case: str, values: dict[str, numpy.ndarray], given: dict[str, object]) -> Task:
     if case in ("tv256", "tv1024", "tv256_rgb"):
-        return deblurring(values, given["optimum"], 1024 if case == "tv1024" else 256)
+        return deblurring(values, float(given["optimum"]), 1024 if case == "tv1024" else 256)
     if case.startswith("xray"):
         return tomography(case, torch.from_numpy(values["x"]))
     if case.startswith("blur"):
@@ -26,7 +31,7 @@ def task(case: str, values: dict[str, numpy.ndarray], given: dict[str, float]) -
         return Task(lambda: prior.prox(x, gamma=0.05))
     if case == "mri8_prox":
         return magnetic_resonance(values)
-    return tomography_with_variation(values)
+    return tomography_with_variation(values, given)
 
 
 def differences(x: torch.Tensor) -> torch.Tensor:
@@ -122,28 +127,29 @@ def magnetic_resonance(values: dict[str, numpy.ndarray]) -> Task:
     return Task(prox, lambda: torch.view_as_complex(prox()[0].permute(1, 2, 0).contiguous()).numpy())
 
 
-def tomography_with_variation(values: dict[str, numpy.ndarray]) -> Task:
-    """Its accelerated proximal gradient and its Chambolle-Pock, the inner loops' lengths the best of a few."""
-    angles = torch.arange(60) * 3.0
-    physics = deepinv.physics.Tomography(angles=angles, img_width=256, normalize=False, dtype=torch.float64)
+def tomography_with_variation(values: dict[str, numpy.ndarray], given: dict[str, object]) -> Task:
+    """Its accelerated proximal gradient on its own operator and its transpose by automatic differentiation."""
+    physics = deepinv.physics.Tomography(
+        angles=torch.arange(60) * 3.0, img_width=256, normalize=False, adjoint_via_backprop=True, dtype=torch.float64
+    )
     x = torch.from_numpy(values["x"])[None]
     clean = physics.A(x)
     y = clean + CT_NOISE * clean.max() * torch.from_numpy(values["noise"].T.copy())[None, None]
+    optimum = optimum_of(physics, y, str(given["source"]))
     v = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
     for _ in range(20):
-        v = physics.A_adjoint(physics.A(v))
-        largest = float(v.norm())
-        v = v / v.norm()
-    step = 1 / (1.01 * largest)
+        v = physics.A_adjoint(physics.A(v / v.norm()))
+    step = 1 / (1.01 * float(v.norm()))
+    start = physics.A_dagger(y).clamp(min=0)
 
     def cost(z: torch.Tensor) -> float:
         z = z.reshape(x.shape)
         return float(0.5 * ((physics.A(z) - y) ** 2).sum() + CT_WEIGHT * differences(z).norm(dim=-1).sum())
 
-    def accelerated(inner: int, steps: int, watched: bool):
+    def accelerated(steps: int, watched: bool):
         model = deepinv.optim.FISTA(
             data_fidelity=deepinv.optim.L2(),
-            prior=deepinv.optim.TVPrior(n_it_max=inner),
+            prior=deepinv.optim.TVPrior(n_it_max=INNER),
             lambda_reg=CT_WEIGHT,
             stepsize=step,
             max_iter=steps,
@@ -152,20 +158,36 @@ def tomography_with_variation(values: dict[str, numpy.ndarray]) -> Task:
             custom_metrics={"objective": lambda history, previous, z: cost(z)} if watched else None,
         )
         with torch.no_grad():
-            if watched:
-                found, metrics = model(y, physics, compute_metrics=True)
-                return found, metrics["objective"][0]
-            return model(y, physics)
+            return model(y, physics, compute_metrics=True)[1]["objective"][0] if watched else model(y, physics)
 
-    start = physics.A_dagger(y).clamp(min=0)
-    best, optimum = None, float("inf")
-    for inner in (10, 40):
-        _, costs = accelerated(inner, 400, True)
-        values_seen = [float(c) for c in costs]
-        optimum = min(optimum, *values_seen)
-        best = (inner, values_seen) if best is None or values_seen[-1] < best[1][-1] else best
-    inner, seen = best
-    count = first_below(seen, optimum * (1 + 1e-4)) or len(seen)
-    return Task(
-        lambda: accelerated(inner, count, False), notes={"optimum": optimum, "iterations": count, "inner_iterations": inner}
-    )
+    seen = accelerated(CT_STEPS, True)
+    count = first_below(seen, optimum * (1 + 1e-4))
+    notes = {"optimum": optimum, "iterations": count or CT_STEPS, "excess": float(seen[(count or CT_STEPS) - 1]) / optimum - 1}
+    return Task(lambda: accelerated(count or CT_STEPS, False), notes=notes, is_long=True)
+
+
+def optimum_of(physics, y: torch.Tensor, source: str) -> float:
+    """Return the least objective of the peer's discretisation, by Apheleia's ADMM on the peer's operator."""
+    sys.path.insert(0, source)
+    import apheleia as ap
+    from apheleia.operators.tomographic_majorant import tomographic_majorant
+
+    class Peer(ap.operators.LinearOperator):
+        gram_majorants = ("cosine",)
+        has_proved_majorants = False
+
+        def _forward(self, x: torch.Tensor) -> torch.Tensor:
+            return physics.A(x[None])[0]
+
+        def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+            return physics.A_adjoint(y[None])[0].detach()
+
+        def _norm(self, shape):
+            return ap.Bound(160.0, "estimate", "the size of a penalty is all that hangs on it")
+
+        def _gram_eigenvalues(self, basis, shape):
+            return tomographic_majorant(lambda v: self._adjoint(self._forward(v)), (256, 256), 60)
+
+    A = Peer(ap.Space((1, 256, 256)), ap.Space(tuple(y.shape[1:])))
+    problem = ap.Problem(ap.LeastSquares(A, y[0]), CT_WEIGHT * ap.TotalVariation())
+    return float(ap.solve(problem, ap.ADMM(), max_steps=ADMM_STEPS, tol=1e-9, throw=False)[1].objective)
