@@ -39,9 +39,10 @@ def main() -> None:
     torch.set_num_threads(1)
     values = {path.stem: numpy.load(path) for path in folder.glob("*.npy")}
     given = json.loads((folder / "given.json").read_text())
-    task = importlib.import_module(f"{name}_side").task(case, values, given)
+    side = importlib.import_module(f"{name}_side")
+    before = memory()
+    task = side.task(case, values, given)
     if case.endswith("memory"):
-        before = memory()
         task.run()
         print(json.dumps({"bytes": memory() - before}), flush=True)
         return

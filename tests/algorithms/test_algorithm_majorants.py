@@ -15,7 +15,7 @@ MODELS = [
     pytest.param(Decimation(2) @ Convolution(KERNEL), (1, 6, 8), "proved", id="sampling after a blur"),
     pytest.param(Crop((1, 9, 8), (6, 5)) @ Convolution(KERNEL, "circular"), (1, 9, 8), "proved", id="a blur beyond the picture"),
     pytest.param(Diagonal(randn(1, 6, 8) > 0) @ Convolution(KERNEL), (1, 6, 8), "proved", id="a mask after a blur"),
-    pytest.param(XRayTransform(ANGLES, (8, 8)), (1, 8, 8), "estimated", id="parallel rays"),
+    pytest.param(XRayTransform(ANGLES, (8, 8)), (1, 8, 8), "estimated", id="parallel rays", marks=pytest.mark.slow),
     pytest.param(FanBeamTransform(ANGLES, (7, 8), 12.0, 3.0), (1, 7, 8), "estimated", id="a fan"),
 ]
 

@@ -213,7 +213,13 @@ def test_no_start_ruins_the_step_sizes(algorithm, problem):
 
 @pytest.mark.parametrize(
     ("value", "shape"),
-    [(0.0, (1, 1, 1)), (0.7, (1, 1, 1)), (-3.0, (1, 1, 5)), (0.7, (2, 4, 4)), (0.0, (2, 4, 4))],
+    [
+        (0.0, (1, 1, 1)),
+        (0.7, (1, 1, 1)),
+        (-3.0, (1, 1, 5)),
+        pytest.param(0.7, (2, 4, 4), marks=pytest.mark.slow),
+        (0.0, (2, 4, 4)),
+    ],
 )
 def test_constant_and_single_pixel_images(value, shape):
     y = torch.full(shape, value, dtype=torch.float64)

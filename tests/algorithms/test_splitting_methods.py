@@ -59,7 +59,7 @@ def test_an_estimated_norm_proves_nothing_of_random_steps():
     assert ap.solve(problem, ap.StochasticPrimalDual())[1].certificate("convergence").status == "estimated"
 
 
-@pytest.mark.parametrize("step", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("step", [pytest.param(0.05, marks=pytest.mark.slow), 1.0, 20.0])
 def test_douglas_rachford_converges_for_every_step(step):
     for problem in (
         ap.Problem(ap.LeastSquares(Diagonal(MASK), MASK * NOISY), 0.1 * ap.WaveletL1("haar", 2)),
