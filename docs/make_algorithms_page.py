@@ -12,7 +12,7 @@ import torch
 import apheleia as ap
 from apheleia.algorithms import ALGORITHMS, choose
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import Convolution, Diagonal, Identity, Matrix, Operator
+from apheleia.operators import Convolution, Decimation, Diagonal, Identity, Matrix, Operator, XRayTransform
 
 PAGE = Path(__file__).parent / "algorithms.md"
 
@@ -55,6 +55,12 @@ MODELS: dict[str, Callable[[], ap.Problem]] = {
     "deblurring: box": lambda: ap.Problem(_reflect(), ap.Box()),
     "inpainting: total variation": lambda: ap.Problem(ap.LeastSquares(Diagonal((Y > 0.5).double()), Y), TV),
     "inpainting: wavelets": lambda: ap.Problem(ap.LeastSquares(Diagonal((Y > 0.5).double()), Y), 0.1 * ap.WaveletL1("haar", 2)),
+    "super-resolution, symmetric kernel: total variation": lambda: ap.Problem(
+        ap.LeastSquares(Decimation(2) @ Convolution(EVEN, boundary="reflect"), Y[..., ::2, ::2]), TV
+    ),
+    "tomography: total variation": lambda: ap.Problem(
+        ap.LeastSquares(XRayTransform([0.0, 45.0, 90.0, 135.0], (8, 8), 8), torch.ones(1, 4, 8).double()), TV
+    ),
     "tomography, non-negative": lambda: ap.Problem(ap.LeastSquares(Matrix(RAYS), DATA), ap.NonNegativity(ap.VECTOR)),
     "data in subsets, non-negative": lambda: ap.Problem(
         ap.LeastSquares(Matrix(RAYS[:6]), DATA[:6]) + ap.LeastSquares(Matrix(RAYS[6:]), DATA[6:]), ap.NonNegativity(ap.VECTOR)

@@ -177,7 +177,18 @@ def _fetch(values: Array, index: Array, count: int, out: Array) -> None:
 
 
 @_compiled
-def _project_along(upright, transposed, start, step, slope, is_transposed, length, out, first, last):  # noqa: ANN001, ANN202
+def _project_along(
+    upright: Array,
+    transposed: Array,
+    start: Array,
+    step: Array,
+    slope: Array,
+    is_transposed: Array,
+    length: Array,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
     """Images (batch, line, place) of pairs; out (batch, view, detector)."""
     count = out.shape[2]
     index, share = numpy.empty(count, numpy.int32), numpy.empty(count, out.dtype)
@@ -199,7 +210,17 @@ def _project_along(upright, transposed, start, step, slope, is_transposed, lengt
 
 
 @_compiled
-def _backproject_along(values, start, step, slope, is_transposed, side, out, first, last):  # noqa: ANN001, ANN202
+def _backproject_along(
+    values: Array,
+    start: Array,
+    step: Array,
+    slope: Array,
+    is_transposed: Array,
+    side: bool,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
     """Pairs (batch, view, detector); out (batch, line, place), of which only views of one orientation write the lines."""
     width = out.shape[2]
     index, share = numpy.empty(width, numpy.int32), numpy.empty(width, out.dtype)
@@ -226,7 +247,18 @@ def _backproject_along(values, start, step, slope, is_transposed, side, out, fir
 
 
 @_compiled
-def _project_across(upright, transposed, start, step, slope, is_transposed, length, out, first, last):  # noqa: ANN001, ANN202
+def _project_across(
+    upright: Array,
+    transposed: Array,
+    start: Array,
+    step: Array,
+    slope: Array,
+    is_transposed: Array,
+    length: Array,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
     """Images (line, place, batch); out (view, detector, batch)."""
     count, following = out.shape[1], numpy.uint32(1)
     index, share = numpy.empty(count, numpy.int32), numpy.empty(count, out.dtype)
@@ -246,7 +278,17 @@ def _project_across(upright, transposed, start, step, slope, is_transposed, leng
 
 
 @_compiled
-def _backproject_across(values, start, step, slope, is_transposed, side, out, first, last):  # noqa: ANN001, ANN202
+def _backproject_across(
+    values: Array,
+    start: Array,
+    step: Array,
+    slope: Array,
+    is_transposed: Array,
+    side: bool,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
     """Values (view, detector, batch); out (line, place, batch)."""
     width, following = out.shape[1], numpy.uint32(1)
     index, share = numpy.empty(width, numpy.int32), numpy.empty(width, out.dtype)
@@ -269,7 +311,17 @@ def _backproject_across(values, start, step, slope, is_transposed, side, out, fi
 
 
 @_compiled
-def _project_rays(upright, transposed, start, slope, is_transposed, length, out, first, last):  # noqa: ANN001, ANN202
+def _project_rays(
+    upright: Array,
+    transposed: Array,
+    start: Array,
+    slope: Array,
+    is_transposed: Array,
+    length: Array,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
     """Images (line, place, batch); out (ray, batch)."""
     following = numpy.uint32(1)
     for ray in range(first, last):
@@ -286,7 +338,17 @@ def _project_rays(upright, transposed, start, slope, is_transposed, length, out,
 
 
 @_compiled
-def _backproject_rays(values, start, slope, is_transposed, length, upright, transposed, first, last):  # noqa: ANN001, ANN202
+def _backproject_rays(
+    values: Array,
+    start: Array,
+    slope: Array,
+    is_transposed: Array,
+    length: Array,
+    upright: Array,
+    transposed: Array,
+    first: int,
+    last: int,
+) -> None:
     """Values (ray, batch); images (line, place, batch), to which the rays add."""
     following = numpy.uint32(1)
     for ray in range(first, last):
