@@ -15,7 +15,7 @@ import deepinv  # noqa: E402
 
 WEIGHT, CT_WEIGHT, CT_NOISE = 1e-3, 2.0, 0.01
 
-CT_STEPS, INNER, ADMM_STEPS = 300, 20, 400
+CT_STEPS, INNER, ADMM_STEPS = 100, 20, 300
 """Steps of the peer's tomography at most, each with so many of its inner total variation; steps of the run for its optimum."""
 
 
