@@ -12,6 +12,7 @@ from torch import Tensor
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space, as_wide, per_sample
 from apheleia.functionals.functional import Functional
+from apheleia.functionals.priors.simplex_threshold import simplex_threshold
 
 __all__ = ["Ball", "Box", "Indicator", "NonNegativity", "Simplex"]
 
@@ -201,11 +202,7 @@ class Simplex(Indicator):
         return f"[x ≥ 0, Σx = {self.total:.4g}]"
 
     def _project(self, x: Tensor) -> Tensor:
-        ordered = x.sort(dim=self.axis, descending=True).values.movedim(self.axis, -1)
-        count = torch.arange(1, ordered.shape[-1] + 1, device=x.device, dtype=x.dtype)
-        thresholds = (ordered.cumsum(-1) - self.total) / count
-        support = (ordered > thresholds).sum(-1, keepdim=True).clamp(min=1)
-        threshold = thresholds.gather(-1, support - 1).movedim(-1, self.axis)
+        threshold = simplex_threshold(x.movedim(self.axis, -1), self.total).movedim(-1, self.axis)
         return (x - threshold).clamp(min=0.0)
 
     def _conjugate(self, u: Tensor) -> Tensor:

@@ -12,24 +12,17 @@ from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.functionals.functional import Functional, is_within
 from apheleia.functionals.priors.indicators import Indicator
+from apheleia.functionals.priors.simplex_threshold import simplex_threshold
 
 __all__ = ["L1Ball", "LInfinity"]
-
-
-def _threshold(size: Tensor, radius: Tensor) -> Tensor:
-    """Return the t >= 0 with sum max(size - t, 0) = radius, or 0 where the sum is below; size (*batch, n), radius (*batch, 1)."""
-    ordered = size.sort(dim=-1, descending=True).values
-    count = torch.arange(1, size.shape[-1] + 1, device=size.device, dtype=size.dtype)
-    thresholds = (ordered.cumsum(-1) - radius) / count
-    support = (ordered > thresholds).sum(-1, keepdim=True).clamp(min=1)
-    return thresholds.gather(-1, support - 1).clamp(min=0)
 
 
 def _nearest(x: Tensor, radius: Tensor, rank: int) -> Tensor:
     """Return the projection on |x|_1 <= radius, radius (*batch,) or a number."""
     size = x.abs()
     flat = size.flatten(size.ndim - rank)
-    level = as_wide(_threshold(flat, radius[..., None]).squeeze(-1), x, rank)
+    # a point of the ball is its own projection: no threshold below zero
+    level = as_wide(simplex_threshold(flat, radius[..., None]).squeeze(-1).clamp(min=0), x, rank)
     return x * ((size - level).clamp(min=0) / torch.where(size > 0, size, 1.0))
 
 
