@@ -19,7 +19,8 @@ from apheleia.core.space import Space
 from apheleia.operators.fan_beam_transform import checked_fan
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.norm import perron_bound
-from apheleia.operators.xray_transform import NORM_STEPS, checked_geometry
+from apheleia.operators.ray_transform import NORM_STEPS
+from apheleia.operators.xray_transform import checked_geometry
 
 __all__ = ["FanKind", "ParallelKind", "astra_fan_beam", "astra_parallel_beam"]
 

@@ -7,25 +7,18 @@ from collections.abc import Sequence
 from typing import final
 
 import numpy
-from torch import Tensor
 
-from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike
-from apheleia.core.space import Space
 from apheleia.operators.joseph import Rays
-from apheleia.operators.line_integrals import line_integrals, spread_along_lines
-from apheleia.operators.linear import LinearOperator
-from apheleia.operators.norm import perron_bound
-from apheleia.operators.tomographic_majorant import tomographic_majorant
-from apheleia.operators.transforms import Basis
-from apheleia.operators.xray_transform import NORM_STEPS, checked_centre, checked_geometry
+from apheleia.operators.ray_transform import RayTransform
+from apheleia.operators.xray_transform import checked_centre, checked_geometry
 
 __all__ = ["FanBeamTransform", "checked_fan"]
 
 
 @final
-class FanBeamTransform(LinearOperator):
+class FanBeamTransform(RayTransform):
     """x -> its integrals along the rays from a point source to each element of a flat detector, which turn around the image.
 
     Images (channel, height, width) give sinograms (channel, view, detector). At angle 0 the source lies below the middle of
@@ -71,10 +64,6 @@ class FanBeamTransform(LinearOperator):
     torch.Size([1, 2, 5])
     """
 
-    is_non_negative = True
-    gram_majorants = ("cosine",)
-    has_proved_majorants = False
-
     def __init__(
         self,
         angle_deg: ArrayLike | Sequence[float],
@@ -95,40 +84,21 @@ class FanBeamTransform(LinearOperator):
         # the outermost rays touch the circle around the image
         span = 2 * whole * radius / numpy.sqrt(source_distance**2 - radius**2)
         count = int(numpy.ceil(span / spacing)) if detectors is None else int(detectors)
-        super().__init__(Space((None, *size)), Space((None, len(angle), count)))
-        self.size = (int(size[0]), int(size[1]))
-        self.angle_deg = numpy.rad2deg(angle)
-        self.source_distance = source_distance
-        self.detector_distance = detector_distance
-        self.detector_spacing = spacing
-        self.centre = checked_centre(who, centre, count, spacing / pixel_size)
-        self.pixel_size = pixel_size
+        middle = checked_centre(who, centre, count, spacing / pixel_size)
         along, across = (
             numpy.stack(pair, -1)[:, None]
             for pair in ((-numpy.sin(angle), numpy.cos(angle)), (numpy.cos(angle), numpy.sin(angle)))
         )
-        offset = ((numpy.arange(count) - self.centre) * spacing / pixel_size)[:, None]
+        offset = ((numpy.arange(count) - middle) * spacing / pixel_size)[:, None]
         direction = along * (whole / pixel_size) + across * offset
         source = numpy.broadcast_to(-along * (source_distance / pixel_size), direction.shape)
-        self.rays = Rays.through(source, direction, self.size)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self.pixel_size * line_integrals(x, self.rays, self.size)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self.pixel_size * spread_along_lines(y, self.rays, self.size)
-
-    def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
-        return perron_bound(lambda v: self._adjoint(self._forward(v)), Space((1, *self.size)), None, NORM_STEPS)
-
-    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        return tomographic_majorant(lambda v: self._adjoint(self._forward(v)), self.size, self.rays.start.shape[0])
-
-    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], *self.rays.start.shape)
-
-    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], *self.size)
+        image = (int(size[0]), int(size[1]))
+        super().__init__(image, Rays.through(source, direction, image), pixel_size)
+        self.angle_deg = numpy.rad2deg(angle)
+        self.source_distance = source_distance
+        self.detector_distance = detector_distance
+        self.detector_spacing = spacing
+        self.centre = middle
 
 
 def checked_fan(

@@ -41,6 +41,11 @@ class Rays:
     length: numpy.ndarray
     transposed: numpy.ndarray
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Views, and rays in a view."""
+        return self.start.shape[0], self.start.shape[1]
+
     @classmethod
     def through(cls, point: numpy.ndarray, direction: numpy.ndarray, size: tuple[int, int]) -> Rays:
         """Return rays by points and directions, (view, detector, 2): pixels to the right of and above the image's middle."""
@@ -78,6 +83,11 @@ class ParallelRays:
     length: numpy.ndarray
     transposed: numpy.ndarray
     count: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Views, and rays in a view."""
+        return self.start.size, self.count
 
     @classmethod
     def at(cls, angle: numpy.ndarray, size: tuple[int, int], count: int, spacing: float, centre: float) -> ParallelRays:

@@ -10,28 +10,19 @@ from typing import final
 import numpy
 from torch import Tensor
 
-from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike
-from apheleia.core.space import Space
 from apheleia.operators.joseph import ParallelRays
-from apheleia.operators.line_integrals import line_integrals, spread_along_lines
-from apheleia.operators.linear import LinearOperator
-from apheleia.operators.norm import perron_bound
-from apheleia.operators.tomographic_majorant import tomographic_majorant
-from apheleia.operators.transforms import Basis
+from apheleia.operators.ray_transform import RayTransform
 
-__all__ = ["NORM_STEPS", "XRayTransform", "checked_geometry"]
-
-NORM_STEPS = 6
-"""Applications of A^H A that tighten the bound on the norm; each costs a projection and its transpose."""
+__all__ = ["XRayTransform", "checked_centre", "checked_geometry"]
 
 _REACH = 2.0**31
 """Pixels within which the place of a ray is known to a millionth of a pixel, so that it never rounds to one beyond the image."""
 
 
 @final
-class XRayTransform(LinearOperator):
+class XRayTransform(RayTransform):
     """x -> its integrals along parallel lines, (A x)[v, d] = integral of x over {(r, u): r cos a_v + u sin a_v = t_d}.
 
     Images (channel, height, width) give sinograms (channel, view, detector). r points to the right and u upwards from the
@@ -74,10 +65,6 @@ class XRayTransform(LinearOperator):
     tensor([5., 7., 9.])
     """
 
-    is_non_negative = True
-    gram_majorants = ("cosine",)
-    has_proved_majorants = False
-
     def __init__(
         self,
         angle_deg: ArrayLike | Sequence[float],
@@ -91,32 +78,12 @@ class XRayTransform(LinearOperator):
         spacing = pixel_size if detector_spacing is None else detector_spacing
         angle = checked_geometry("XRayTransform", angle_deg, size, detectors, spacing, pixel_size)
         count = int(numpy.ceil(numpy.hypot(*size) * pixel_size / spacing)) if detectors is None else int(detectors)
-        super().__init__(Space((None, *size)), Space((None, len(angle), count)))
         middle = checked_centre("XRayTransform", centre, count, spacing / pixel_size)
-        self.size = (int(size[0]), int(size[1]))
+        whole = (int(size[0]), int(size[1]))
+        super().__init__(whole, ParallelRays.at(angle, whole, count, spacing / pixel_size, middle), pixel_size)
         self.angle_deg = numpy.rad2deg(angle)
         self.detector_spacing = spacing
         self.centre = middle
-        self.pixel_size = pixel_size
-        self.rays = ParallelRays.at(angle, self.size, count, spacing / pixel_size, middle)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self.pixel_size * line_integrals(x, self.rays, self.size)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self.pixel_size * spread_along_lines(y, self.rays, self.size)
-
-    def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
-        return perron_bound(lambda v: self._adjoint(self._forward(v)), Space((1, *self.size)), None, NORM_STEPS)
-
-    def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
-        return tomographic_majorant(lambda v: self._adjoint(self._forward(v)), self.size, self.rays.start.shape[0])
-
-    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], self.rays.start.size, self.rays.count)
-
-    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], *self.size)
 
 
 def checked_geometry(
