@@ -151,7 +151,10 @@ def test_levels_of_another_batch():
 
 def test_out_needs_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    with pytest.raises(MissingExtraError, match=r"to_deepinv_physics needs deepinv.*apheleia\[deepinv\]"):
+    with pytest.raises(
+        MissingExtraError,
+        match=r"to_deepinv_physics needs deepinv, which is not installed. Install deepinv as its own documentation says",
+    ):
         to_deepinv_physics(FiniteDifferences(), SHAPE)
     with pytest.raises(MissingExtraError, match="to_deepinv_reconstructor needs deepinv"):
         to_deepinv_reconstructor(lambda A, y: y)

@@ -335,4 +335,5 @@ def _deepinv(who: str) -> ModuleType:
     try:
         return importlib.import_module("deepinv")
     except ImportError:
-        raise MissingExtraError(who, "deepinv", "deepinv") from None
+        # it needs torchvision, which no extra of ours may bring
+        raise MissingExtraError(who, "deepinv", None) from None

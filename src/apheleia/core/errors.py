@@ -50,10 +50,11 @@ class FileError(ApheleiaError, OSError):
 
 
 class MissingExtraError(ApheleiaError, ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """A package that is no dependency is not installed; the message names the extra that brings it, where one does."""
 
-    def __init__(self, who: str, package: str, extra: str) -> None:
-        super().__init__(f'{who} needs {package}, which is not installed. Run: pip install "apheleia[{extra}]"')
+    def __init__(self, who: str, package: str, extra: str | None) -> None:
+        advice = f"Install {package} as its own documentation says." if extra is None else f'Run: pip install "apheleia[{extra}]"'
+        super().__init__(f"{who} needs {package}, which is not installed. {advice}")
 
 
 class NotConverged(ApheleiaError, RuntimeError):
