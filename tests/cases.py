@@ -358,6 +358,7 @@ CALCULUS = [
     FunctionalCase("sum, mixed", lambda s: LeastSquares(Identity(), _data(s)) + 0.3 * L1(), (1, 3, 4)),
     FunctionalCase("sum of one", lambda s: Sum([0.7 * L1()]), (1, 3, 4), (1, 1, 3)),
     FunctionalCase("sum of one that iterates", lambda s: Sum([TotalVariation()]), (1, 3, 4), (1, 2, 2), prox_tol=1e-4),
+    FunctionalCase("L1 of a crop", lambda s: (0.5 * L1()) @ Crop(s, (2, 2)), (1, 3, 4), (1, 2, 2)),
     FunctionalCase("L1 of wavelets", lambda s: (0.5 * L1()) @ WaveletTransform("haar", 1), (1, 4, 4), (1, 2, 2)),
     FunctionalCase(
         "total variation of wavelets",

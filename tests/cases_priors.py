@@ -34,7 +34,6 @@ from apheleia.functionals import (
     VectorialTotalVariation,
     sliding_windows,
 )
-from apheleia.functionals.lifted import Lifted
 from apheleia.operators import ChannelBlocks, Convolution, Duplication, Identity, LinearOperator, SymmetrizedDifferences
 
 
@@ -99,7 +98,7 @@ FUNCTIONALS = [
     FunctionalCase("total generalised variation", lambda s: TotalGeneralizedVariation(), (1, 2, 3)),
     FunctionalCase(
         "lifted least squares",
-        lambda s: Lifted(LeastSquares(Identity(), randn(s[0] // 3, *s[1:], seed=11)), 3),
+        lambda s: LeastSquares(Identity(), randn(s[0] // 3, *s[1:], seed=11)) @ ChannelBlocks(3, [0]),
         (3, 2, 2),
         (3, 1, 1),
     ),

@@ -12,9 +12,9 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import accepts_numpy
 from apheleia.core.space import Space, batch_shape, common_space, expand_batch
+from apheleia.functionals.auxiliary import Auxiliary, auxiliary
 from apheleia.functionals.calculus import Sum
 from apheleia.functionals.functional import Functional
-from apheleia.functionals.lifted import Auxiliary, Lifted, auxiliary
 from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
@@ -183,16 +183,19 @@ class Problem(nn.Module):
         if not own:
             return None
         total = 1 + sum(extra.blocks for extra in own)
-        plain = [Lifted(p, total) for p, extra in pairs if extra is None]
+        channels, *rest = self.space.shape
+        stacked = Space((None if channels is None else total * channels, *rest), self.space.is_complex)
+        part = ChannelBlocks(total, [0], stacked)
+        plain = [p @ part for p, extra in pairs if extra is None]
         if not plain:
             raise CapabilityError(f"Problem: {self.f.name} alone has nothing to be minimised against; add a fidelity.")
-        terms, first = [(h, K @ ChannelBlocks(total, [0])) for h, K in self.terms], 1
+        terms, first = [(h, K @ part) for h, K in self.terms], 1
         for extra in own:
             stack = ChannelBlocks(total, [0, *range(first, first + extra.blocks)])
             terms += [(h, K if len(own) == 1 else K @ stack) for h, K in extra.terms]
             first += extra.blocks
         f = plain[0] if len(plain) == 1 else Sum(plain)
-        return Problem(f, None, terms, auxiliaries=own), ChannelBlocks(total, [0])
+        return Problem(f, None, terms, auxiliaries=own), part
 
     def feasible(self, duals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return duals, one a term, for which the minimum over auxiliary variables is finite; the same without any."""

@@ -335,3 +335,9 @@ def test_it_moves_and_saves_like_any_module(case: OperatorCase):
     B = case.make()
     B.load_state_dict(A.state_dict())
     assert torch.equal(A.double()(x), B(x))
+
+
+@operators_where(lambda case: case.make().has_orthonormal_rows)
+def test_has_orthonormal_rows_keeps_its_word(case: OperatorCase):
+    A, y = case.make(), case.y()
+    torch.testing.assert_close(A(A.adjoint(y)), y)

@@ -263,7 +263,7 @@ class Sum(Functional):
 
 @final
 class Composition(Functional):
-    """x -> F(K x), proximable where K is orthonormal, otherwise split into (F, K).
+    """x -> F(K x), proximable where K K^H = I (K is orthonormal, or a selection), otherwise split into (F, K).
 
     Parameters
     ----------
@@ -294,9 +294,10 @@ class Composition(Functional):
         self.is_convex = functional.is_convex
         self.is_smooth = functional.is_smooth
         self.is_quadratic = functional.is_quadratic
-        self.is_proximable = functional.is_proximable and operator.is_orthonormal
-        self.has_exact_prox = functional.has_exact_prox and operator.is_orthonormal
-        self.has_conjugate = functional.has_conjugate and operator.is_orthonormal
+        has_rows = operator.is_orthonormal or operator.has_orthonormal_rows
+        self.is_proximable = functional.is_proximable and has_rows
+        self.has_exact_prox = functional.has_exact_prox and has_rows
+        self.has_conjugate = functional.has_conjugate and has_rows
         self.is_strongly_convex = functional.is_strongly_convex and operator.is_orthonormal
 
     @property
@@ -313,6 +314,11 @@ class Composition(Functional):
     def batch_shape(self) -> tuple[int, ...]:
         """Batch axes of its own parameters."""
         return self.functional.batch_shape
+
+    @property
+    def is_from_numpy(self) -> bool:
+        """Whether it was made from ndarrays."""
+        return self.functional.is_from_numpy
 
     @property
     def is_differentiable(self) -> bool:
@@ -335,18 +341,36 @@ class Composition(Functional):
     def _grad(self, x: Tensor) -> Tensor:
         return self.operator._adjoint(self.functional._grad(self.operator._forward(x)))
 
+    def _moved(self, x: Tensor, image: Tensor, u: Tensor) -> Tensor:
+        """Return the point nearest to x that K takes to u instead of to `image`, x + K^H (u - K x), given K K^H = I."""
+        return self.operator._adjoint(u) if self.operator.is_orthonormal else x + self.operator._adjoint(u - image)
+
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self.operator._adjoint(self.functional._prox(self.operator._forward(x), step))
+        image = self.operator._forward(x)
+        return self._moved(x, image, self.functional._prox(image, step))
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
-        u, gap = self.functional._prox_and_gap(self.operator._forward(x), step, tol)
-        return self.operator._adjoint(u), gap
+        image = self.operator._forward(x)
+        u, gap = self.functional._prox_and_gap(image, step, tol)
+        return self._moved(x, image, u), gap
+
+    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
+        return self.operator._adjoint(self.functional._conj_prox(self.operator._forward(u), step, weight))
+
+    def _is_reached(self, u: Tensor, image: Tensor) -> Tensor:
+        """Return whether u lies in the range of K^H up to rounding, outside of which the conjugate is infinite, (*batch,)."""
+        rest = self.space.norm(u - self.operator._adjoint(image))
+        return rest <= max(1e-12, 64 * torch.finfo(u.dtype).eps) * self.space.norm(u)
 
     def _conjugate(self, u: Tensor) -> Tensor:
-        return self.functional._conjugate(self.operator._forward(u))
+        image = self.operator._forward(u)
+        value = self.functional._conjugate(image)
+        return value if self.operator.is_orthonormal else torch.where(self._is_reached(u, image), value, torch.inf)
 
     def _dual_scale(self, u: Tensor) -> Tensor:
-        return self.functional._dual_scale(self.operator._forward(u))
+        image = self.operator._forward(u)
+        scale = self.functional._dual_scale(image)
+        return scale if self.operator.is_orthonormal else torch.where(self._is_reached(u, image), scale, 0.0)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         inner = self.functional._smoothness(self.operator.output_shape(shape))
@@ -366,3 +390,10 @@ class Composition(Functional):
         """Return the same object with all that depends only on shape and precision computed once."""
         inner = self.functional.prepared(self.operator.output_shape(shape), dtype)
         return Composition(inner, self.operator.prepared(shape, dtype))
+
+    def start(self, shape: tuple[int, ...] | None = None) -> Tensor | None:
+        """Return the least point that K takes to where F begins, or None where F knows none or K K^H is not the identity."""
+        if not (self.operator.is_orthonormal or self.operator.has_orthonormal_rows):
+            return None
+        z = self.functional.start(None if shape is None else self.operator.output_shape(shape))
+        return None if z is None else self.operator._adjoint(z)

@@ -93,6 +93,7 @@ class Crop(LinearOperator):
     Certificate: norm 1, exact.
     """
 
+    has_orthonormal_rows = True
     is_non_negative = True
 
     def __init__(self, shape: tuple[int, int, int], window: tuple[int, int]) -> None:

@@ -46,6 +46,7 @@ class ChannelBlocks(LinearOperator):
     tensor([2., 3.])
     """
 
+    has_orthonormal_rows = True
     is_non_negative = True
 
     def __init__(self, blocks: int, indices: Sequence[int], space: Space = IMAGE) -> None:

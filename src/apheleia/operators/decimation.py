@@ -46,6 +46,7 @@ class Decimation(LinearOperator):
              [6., 8.]]])
     """
 
+    has_orthonormal_rows = True
     is_non_negative = True
 
     def __init__(self, factor: int, space: Space = IMAGE) -> None:

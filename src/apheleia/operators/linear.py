@@ -34,6 +34,9 @@ class LinearOperator(Operator):
     is_orthonormal: bool = False
     """Whether A^H A = A A^H = I."""
 
+    has_orthonormal_rows: bool = False
+    """Whether A A^H = I: a selection, such as a crop. An orthonormal operator has them too and need not say so."""
+
     is_non_negative: bool = False
     """Whether every entry of the matrix is non-negative, which gives a safe bound on the norm."""
 
@@ -286,7 +289,9 @@ class _Composition(LinearOperator):
         self.gram_majorants = (
             right.gram_bases + right.gram_majorants if left.gram_majorants and left.domain.rank == left.codomain.rank else ()
         )
-        self.has_proved_majorants = right.has_proved_majorants
+        proved = left.has_proved_majorants and right.has_proved_majorants
+        # a norm may be dear to compute: only a majorant asks for it
+        self.has_proved_majorants = proved and (not self.gram_majorants or _has_proved_norm(left))
 
     @property
     def name(self) -> str:
@@ -532,6 +537,12 @@ def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
     if not operators:
         raise ArgumentError("stack: give at least one operator; got none.")
     return _Stack(operators)
+
+
+def _has_proved_norm(operator: LinearOperator) -> bool:
+    """Return whether the norm is a safe bound whatever the size of the signal."""
+    bound = operator._norm(None)
+    return bound is not None and bound.is_upper
 
 
 def _broadcast(factor: Tensor, x: Tensor, rank: int) -> Tensor | float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.space import IMAGE, Space, as_wide
-from apheleia.functionals.lifted import Auxiliary, AuxiliaryPrior
+from apheleia.functionals.auxiliary import Auxiliary, AuxiliaryPrior
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.operators.finite_differences import FiniteDifferences
 from apheleia.operators.linear import LinearOperator
