@@ -10,6 +10,7 @@ import torch
 import apheleia as ap
 from apheleia.core import ArgumentError, ShapeError
 from apheleia.imaging import filtered_back_projection
+from apheleia.imaging.tomography import _redundancy
 from apheleia.operators import FanBeamTransform, XRayTransform
 
 SIDE = 64
@@ -44,6 +45,28 @@ def test_a_fan():
     assert error(filtered_back_projection(A(phantom()), A), phantom()) < 0.06
 
 
+def fan_that_turns(degrees, start=0.0, step=1.0):
+    """A fan whose detector just sees the whole image, of 2 x 24 degrees."""
+    return FanBeamTransform(start + np.arange(0, degrees, step), (SIDE, SIDE), 112.0, 40.0)
+
+
+@pytest.mark.parametrize(("degrees", "start"), [(230.0, 0.0), (250.0, 300.0), (300.0, -45.0)])
+def test_a_short_scan_sees_every_line_once(degrees, start):
+    A = fan_that_turns(degrees, start)
+    assert error(filtered_back_projection(A(phantom()), A), phantom()) < 0.07
+
+
+def test_lines_and_their_reverse_share_one_weight():
+    angle, fan = np.deg2rad(np.arange(0.0, 240.0)), np.deg2rad(np.arange(-24.0, 25.0))
+    weight = _redundancy(angle + 5.0, fan)
+    for k in range(0, 240, 7):
+        for j in range(49):
+            # the line of view k at (j - 24) degrees runs the other way in view k + 180 - 2 (j - 24)
+            others = [v for v in (k + 180 - 2 * (j - 24), k - 180 - 2 * (j - 24)) if 0 <= v < 240]
+            total = weight[k, j] + sum(weight[v, 48 - j] for v in others)
+            assert total == pytest.approx(1.0, abs=1e-9)
+
+
 def test_uneven_views_count_by_their_share():
     angles = np.concatenate([np.arange(0, 90, 1.0), np.arange(90, 180, 3.0)])
     A = XRayTransform(angles, (SIDE, SIDE))
@@ -60,7 +83,7 @@ def test_batches_and_arrays():
 
 def test_wrong_use():
     A = FanBeamTransform(np.arange(90) * 1.0, (16, 16), 90.0, 40.0)
-    with pytest.raises(ArgumentError, match="a fan must turn all the way round"):
+    with pytest.raises(ArgumentError, match=r"a fan of 14 degrees must turn by 194 at least; this one turns by 89"):
         filtered_back_projection(torch.ones(A.codomain.shape[1:])[None], A)
     with pytest.raises(ArgumentError, match="`window` must be one of ramp, hann, cosine; got 'hat'"):
         filtered_back_projection(torch.ones(1), A, "hat")
