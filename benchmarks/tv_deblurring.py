@@ -129,7 +129,7 @@ def main() -> None:
     penalties: list[float] = []
 
     def watch(state, residual) -> None:
-        penalties.append(float(state.penalty))
+        penalties.append(float(state.penalties[0]))
         if not reached and bare.objective(state.x[0]) <= target:
             reached.append(state.k)
 

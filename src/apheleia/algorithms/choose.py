@@ -21,7 +21,7 @@ from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
 from apheleia.algorithms.proximal_gradient import ProximalGradient
-from apheleia.algorithms.quadratic_update import all_terms
+from apheleia.algorithms.quadratic_update import partition
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
 from apheleia.algorithms.stochastic_primal_dual import StochasticPrimalDual
@@ -114,14 +114,17 @@ def _without_lipschitz_constant(problem: Problem) -> tuple[Algorithm, str]:
 
 def _useful_basis(problem: Problem) -> Basis | None:
     """Return the basis in which ADMM's updates are closed, or None; where A is the identity, cheaper methods do as well."""
-    if ADMM().obstacle(problem) is not None or not any(_is_no_identity(part) for part in problem.smooth):
+    if ADMM().obstacle(problem) is not None or not problem.smooth:
         return None
-    basis = common_basis(problem, all_terms(problem), majorants=True)
-    if basis is None or any(basis not in part.hessian_bases for part in problem.smooth):
+    parts, terms = partition(problem)
+    if parts == problem.smooth and not any(_is_no_identity(part) for part in parts):
+        return None
+    basis = common_basis(parts, terms, problem.space, majorants=True)
+    if basis is None or any(basis not in part.hessian_bases for part in parts):
         # a majorant is positive, and perhaps dear to compute: it waits for the run
         return basis
     x = torch.empty([size or 1 for size in problem.space.shape], dtype=torch.float64)
-    system = diagonal_system(problem, all_terms(problem), x, majorants=True)
+    system = diagonal_system(parts, terms, x, problem.space, majorants=True)
     return None if system is None else system.basis
 
 

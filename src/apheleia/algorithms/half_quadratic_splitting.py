@@ -20,7 +20,7 @@ from apheleia.algorithms.quadratic_update import (
 )
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
-from apheleia.core.space import per_sample
+from apheleia.core.space import as_wide, per_sample
 from apheleia.problem import Problem
 
 __all__ = ["HalfQuadraticSplitting"]
@@ -89,14 +89,15 @@ class HalfQuadraticSplitting(Algorithm):
             1e-3 * balanced,
             LIMIT * balanced,
             reference(problem, x0),
-            quadratic_system(problem, x0, majorants=False),
+            quadratic_system(problem.smooth, all_terms(problem), x0, problem.space, majorants=False),
         )
 
     def step(self, problem: Problem, state: _State) -> _State:
         terms = all_terms(problem)
         images = tuple(K._forward(state.smooth) for _, K in terms)
         splits = tuple(h._prox(image, 1 / state.penalty) for (h, _), image in zip(terms, images, strict=True))
-        x = quadratic_update(problem, state.system, state.smooth, splits, state.penalty, tol=1e-6)
+        forces = tuple(as_wide(state.penalty, z, h.space.rank) * z for (h, _), z in zip(terms, splits, strict=True))
+        x = quadratic_update(state.system, state.smooth, forces, (state.penalty,) * len(terms), problem.space, tol=1e-6)
         own = len(terms) - len(problem.split_terms)
         duals = tuple(
             per_sample(state.penalty, z, h.space.rank) * (image - z)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
 from torch import Tensor
 
-from apheleia.algorithms.conjugate_gradient import quadratic_hessian
-from apheleia.algorithms.diagonal_system import DiagonalSystem, diagonal_system
+from apheleia.algorithms.diagonal_system import DiagonalSystem, common_basis, diagonal_system
 from apheleia.algorithms.step_sizes import safe_value
 from apheleia.core.bound import Bound
-from apheleia.core.space import as_wide
+from apheleia.core.space import Space, as_wide
+from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.problem import Problem, Term
@@ -21,6 +21,7 @@ __all__ = [
     "QuadraticSystem",
     "all_terms",
     "balanced_penalty",
+    "partition",
     "quadratic_obstacle",
     "quadratic_system",
     "quadratic_update",
@@ -41,9 +42,19 @@ def quadratic_obstacle(problem: Problem) -> str | None:
     return None if all_terms(problem) else "needs a proximable part or a term (h, K); this problem has none"
 
 
-def _is_proximal(problem: Problem, terms: tuple[Term, ...]) -> bool:
-    single = len(terms) == 1 and isinstance(terms[0][1], Identity)
-    return single and len(problem.smooth) == 1 and problem.smooth[0].has_exact_prox
+def partition(problem: Problem) -> tuple[tuple[Functional, ...], tuple[Term, ...]]:
+    """Return the quadratic parts that the x-update takes whole, and all terms, those on x itself first.
+
+    A part that is diagonal in no basis but has an exact proximal map, as data behind a mask, becomes a term on x itself where
+    the linear system of the others is diagonal then.
+    """
+    own, rest = all_terms(problem)[: -len(problem.split_terms) or None], problem.split_terms
+    kept = tuple(part for part in problem.smooth if part.hessian_bases or not part.has_exact_prox)
+    moved = tuple((part, Identity(problem.space)) for part in problem.smooth if part not in kept)
+    terms = (*own, *moved, *rest)
+    if moved and rest and common_basis(kept, terms, problem.space, majorants=True) is not None:
+        return kept, terms
+    return problem.smooth, all_terms(problem)
 
 
 def balanced_penalty(problem: Problem, x0: Tensor, share: float) -> Tensor:
@@ -61,17 +72,31 @@ class QuadraticSystem:
 
     Attributes
     ----------
+    parts : tuple of Functional
+        The quadratic parts that the x-update takes whole.
+    terms : tuple of (Functional, LinearOperator)
+        The others, those that act on x itself first.
     force : Tensor, (*batch, *space)
-        -grad f(0), the right-hand side's own part.
+        -grad f(0) of those parts, the right-hand side's own part.
     diagonal : DiagonalSystem or None
         The closed form of the linear system, where it has one.
-    is_closed : bool
-        Whether the x-update needs no iterations: that closed form, or one exact proximal map.
     """
 
+    parts: tuple[Functional, ...]
+    terms: tuple[Term, ...]
     force: Tensor
     diagonal: DiagonalSystem | None
-    is_closed: bool
+
+    @property
+    def is_proximal(self) -> bool:
+        """Whether the x-update is one exact proximal map."""
+        single = len(self.terms) == 1 and isinstance(self.terms[0][1], Identity)
+        return single and len(self.parts) == 1 and self.parts[0].has_exact_prox
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the x-update needs no iterations."""
+        return self.is_proximal or self.diagonal is not None
 
     @property
     def has_centre(self) -> bool:
@@ -79,51 +104,52 @@ class QuadraticSystem:
         return self.diagonal is not None and bool(self.diagonal.majorised or self.diagonal.curved)
 
 
-def quadratic_system(problem: Problem, x0: Tensor, majorants: bool) -> QuadraticSystem:
+def quadratic_system(
+    parts: tuple[Functional, ...], terms: tuple[Term, ...], x0: Tensor, space: Space, *, majorants: bool
+) -> QuadraticSystem:
     """Return the system of the x-updates for images like `x0`, which may take a proximal term (`majorants`) to be closed."""
-    terms = all_terms(problem)
-    proximal = _is_proximal(problem, terms)
-    diagonal = None if proximal else diagonal_system(problem, terms, x0, majorants)
-    return QuadraticSystem(-problem.smooth_grad(torch.zeros_like(x0)), diagonal, proximal or diagonal is not None)
+    force = reduce(torch.sub, [part._grad(torch.zeros_like(x0)) for part in parts], torch.zeros_like(x0))
+    system = QuadraticSystem(parts, terms, force, None)
+    return (
+        system if system.is_proximal else replace(system, diagonal=diagonal_system(parts, terms, x0, space, majorants=majorants))
+    )
 
 
 def quadratic_update(
-    problem: Problem, system: QuadraticSystem, x: Tensor, targets: tuple[Tensor, ...], weight: Tensor, tol: float
+    system: QuadraticSystem, x: Tensor, forces: tuple[Tensor, ...], weights: tuple[Tensor, ...], space: Space, tol: float
 ) -> Tensor:
-    """Return argmin_x f(x) + weight/2 sum_i |K_i x - target_i|^2, from the start `x`, to a relative tolerance.
+    """Return argmin_x f(x) + sum_i c_i/2 |K_i x|^2 - <force_i, K_i x>, from the start `x`, to a relative tolerance.
 
     Parameters
     ----------
-    problem : Problem
-        With quadratic f.
     system : QuadraticSystem
-        What `quadratic_system` found.
+        What `quadratic_system` found: f and the K_i.
     x : Tensor, (*batch, *space)
         The point before: a warm start, or the centre of the proximal term.
-    targets : tuple of Tensor
-        One a term, (*batch, *codomain).
-    weight : Tensor, (*batch,)
-        Above zero.
+    forces : tuple of Tensor
+        One a term, (*batch, *codomain): c_i times what K_i x is drawn to.
+    weights : tuple of Tensor
+        One c_i a term, (*batch,), above zero.
+    space : Space
+        Where x lives.
     tol : float
         Relative tolerance of the conjugate gradients at most, where there is no closed form.
     """
-    terms, rank = all_terms(problem), problem.space.rank
-    if _is_proximal(problem, terms):
-        return problem.smooth[0]._prox(targets[0], 1 / weight)
-    wide = as_wide(weight, x, rank)
-    pulls = [K._adjoint(target) for (_, K), target in zip(terms, targets, strict=True)]
-    rhs = torch.addcmul(system.force, wide, reduce(torch.add, pulls))
+    wide = [as_wide(weight, x, space.rank) for weight in weights]
+    if system.is_proximal:
+        return system.parts[0]._prox(forces[0] / wide[0], 1 / weights[0])
+    rhs = reduce(torch.add, [K._adjoint(force) for (_, K), force in zip(system.terms, forces, strict=True)], system.force)
     if system.diagonal is not None:
-        return system.diagonal.solve(rhs, weight, x)
-    hessian = quadratic_hessian(problem, tuple(x.shape[x.ndim - rank :])) if problem.smooth else None
+        return system.diagonal.solve(rhs, weights, x)
+    hessians = [part._hessian(tuple(x.shape[x.ndim - space.rank :])) for part in system.parts]
 
     def apply(v: Tensor) -> Tensor:
-        curved = wide * reduce(torch.add, [K.gram._forward(v) for _, K in terms])
-        return curved if hessian is None else curved + hessian._forward(v)
+        curved = [c * K.gram._forward(v) for (_, K), c in zip(system.terms, wide, strict=True)]
+        return reduce(torch.add, curved + [hessian._forward(v) for hessian in hessians])
 
     with torch.no_grad():
         # never less exact than a tenth of what the warm start is off, so that the linear systems do not hold the method up
-        size = problem.space.norm(rhs)
-        off = problem.space.norm(rhs - apply(x)) / torch.where(size > 0, size, 1.0)
+        size = space.norm(rhs)
+        off = space.norm(rhs - apply(x)) / torch.where(size > 0, size, 1.0)
         exact = (0.1 * off).clamp(max=tol).clamp(min=30 * torch.finfo(x.real.dtype).eps)
-    return conjugate_gradient(apply, rhs, problem.space, x0=x, tol=exact, max_steps=100)[0]
+    return conjugate_gradient(apply, rhs, space, x0=x, tol=exact, max_steps=100)[0]

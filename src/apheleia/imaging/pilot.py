@@ -104,12 +104,12 @@ def find_schedule(
         if isinstance(state, PrimalDualState):
             balanced[:] = [state.step]
         elif isinstance(state, ADMMState):
-            balanced[:] = [state.penalty]
+            balanced[:] = state.penalties
 
-    # half the tolerance, and a tenth more steps, for windows that are harder than these crops
+    # half the tolerance, and a quarter more steps, for windows that are harder than these crops
     _, report = solve(problem, algorithm, start, tol=0.5 * tol, max_steps=max_steps, throw=False, callbacks=[watch])
-    steps = min(math.ceil(1.1 * int(report.steps.max())), max_steps)
+    steps = min(math.ceil(1.25 * int(report.steps.max())), max_steps)
     if balanced:
-        size = float(balanced[0].median())
-        algorithm = ADMM(penalty=size) if isinstance(algorithm, ADMM) else type(algorithm)(step=size)
+        sizes = [float(one.median()) for one in balanced]
+        algorithm = ADMM(penalty=sizes) if isinstance(algorithm, ADMM) else type(algorithm)(step=sizes[0])
     return Schedule(algorithm, f"{why}; one step size and {steps} steps in all windows", tol, steps, exactly=True)
