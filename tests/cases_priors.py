@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from case_types import COMPLEX_IMAGE, FunctionalCase, OperatorCase, randn
+from case_types import COMPLEX_IMAGE, EVERY, FunctionalCase, OperatorCase, randn
 from torch import Tensor
 
 from apheleia.core import VECTOR, Space
@@ -34,7 +34,17 @@ from apheleia.functionals import (
     VectorialTotalVariation,
     sliding_windows,
 )
-from apheleia.operators import ChannelBlocks, Convolution, Duplication, Identity, LinearOperator, SymmetrizedDifferences
+from apheleia.operators import (
+    BlindConvolution,
+    ChannelBlocks,
+    Convolution,
+    Duplication,
+    Identity,
+    LinearOperator,
+    MatrixProduct,
+    Segment,
+    SymmetrizedDifferences,
+)
 
 
 def _counts(shape: tuple[int, ...]) -> Tensor:
@@ -69,6 +79,32 @@ def _tgv(term: int) -> LinearOperator:
 
 OPERATORS = [
     OperatorCase("channel blocks", lambda: ChannelBlocks(3, [2, 0]), (6, 2, 3)),
+    OperatorCase("segment", lambda: Segment(9, 2, Space((2, 3))), (9,)),
+    OperatorCase("segment, complex", lambda: Segment(5, 3, Space((2,), is_complex=True)), (5,)),
+    OperatorCase("segment: all", lambda: Segment(6, 0, Space((1, 2, 3))), (6,)),
+    OperatorCase(
+        "matrix product in one factor",
+        lambda: MatrixProduct(4, 2, 2, 3).partial(1, randn(20, seed=15)),
+        (2, 2, 3),
+    ),
+    OperatorCase(
+        "matrix product in one factor, one a sample",
+        lambda index=EVERY: MatrixProduct(4, 2, 3).partial(0, randn(3, 14, seed=16)[index]),
+        (4, 2),
+        batch=(3,),
+    ),
+    OperatorCase(
+        "blind convolution in the scene",
+        lambda: BlindConvolution((2, 3, 4), (2, 3)).partial(0, randn(54, seed=17)),
+        (2, 4, 6),
+        "upper",
+    ),
+    OperatorCase(
+        "blind convolution in the kernel",
+        lambda: BlindConvolution((2, 3, 4), (2, 3)).partial(1, randn(54, seed=18)),
+        (2, 3),
+        "upper",
+    ),
     OperatorCase("channel blocks: all, permuted", lambda: ChannelBlocks(2, [1, 0]), (4, 2, 3)),
     OperatorCase("symmetrised differences", SymmetrizedDifferences, (2, 2, 4, 3), "upper"),
     OperatorCase("symmetrised differences of one row", SymmetrizedDifferences, (2, 1, 1, 4), "upper"),

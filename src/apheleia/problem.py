@@ -78,7 +78,7 @@ class Problem(nn.Module):
         functionals = (f,) if g is None else (f, g)
         spaces = [f.space for f in functionals] + [K.domain for _, K in terms]
         self.space: Space = reduce(lambda a, b: common_space(a, b, "Problem"), spaces)
-        parts = [p for part in functionals for p in part.parts]
+        parts = _joined([p for part in functionals for p in part.parts])
         self.non_smooth = tuple(part for part in parts if not _by_gradient(part))
         self.smooth, self.simple, self.split_terms = _sorted(parts, self.terms, self.space)
         self.unbounded = tuple(part for part in self.smooth if not part.is_smooth)
@@ -252,6 +252,14 @@ def _sorted(
             raise CapabilityError(f"Problem: the term ({h.name}, {K.name}) needs a proximable or smooth h; {h.name} is neither.")
         split.append((h, K))
     return smooth, simple, (*split, *extra)
+
+
+def _joined(parts: list[Functional]) -> list[Functional]:
+    """Return the parts, those with exact proximal maps on segments of x that do not overlap as one: their sum has one too."""
+    apart = [part for part in parts if part.has_exact_prox and len(part.blocks) == 1 and not _by_gradient(part)]
+    if len(apart) < 2 or not Sum(apart).has_exact_prox:
+        return parts
+    return [part for part in parts if part not in apart] + [Sum(apart)]
 
 
 def _by_gradient(part: Functional) -> bool:

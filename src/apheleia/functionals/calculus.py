@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -16,6 +17,7 @@ from apheleia.core.space import as_wide, batch_shape, common_space, per_sample
 from apheleia.functionals.functional import Functional
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
+from apheleia.operators.segment import Segment
 from apheleia.operators.transforms import RANK, Basis
 
 __all__ = ["Composition", "Scaled", "Sum"]
@@ -101,6 +103,11 @@ class Scaled(Functional):
         inner = self.functional.split
         return None if inner is None else (Scaled(self.weight, inner[0]), inner[1])
 
+    @property
+    def blocks(self) -> tuple[Segment, ...]:
+        """Segments of x on which alone it depends."""
+        return self.functional.blocks
+
     def _wide(self, x: Tensor) -> Tensor | float:
         return per_sample(self.weight, x, self.space.rank)
 
@@ -150,6 +157,9 @@ class Scaled(Functional):
     def _linearised_hessian(self, x: Tensor) -> LinearOperator:
         return self.weight * self.functional._linearised_hessian(x)
 
+    def _restricted(self, block: Segment, x: Tensor) -> Functional:
+        return Scaled(self.weight, self.functional._restricted(block, x))
+
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         values = self.functional._hessian_eigenvalues(basis, shape)
         return as_wide(self.weight, values, RANK[basis]) * values
@@ -165,7 +175,7 @@ class Scaled(Functional):
 
 @final
 class Sum(Functional):
-    """x -> F_1(x) + ... + F_k(x).
+    """x -> F_1(x) + ... + F_k(x), proximable where each is and acts on a segment of x of its own.
 
     Parameters
     ----------
@@ -189,9 +199,9 @@ class Sum(Functional):
         self.is_smooth = all(f.is_smooth for f in flat)
         self.is_quadratic = all(f.is_quadratic for f in flat)
         self.is_strongly_convex = self.is_convex and any(f.is_strongly_convex for f in flat)
-        single = flat[0] if len(flat) == 1 else None
-        self.is_proximable = single is not None and single.is_proximable
-        self.has_exact_prox = single is not None and single.has_exact_prox
+        apart = len(flat) == 1 or _act_apart(flat)
+        self.is_proximable = apart and all(f.is_proximable for f in flat)
+        self.has_exact_prox = apart and all(f.has_exact_prox for f in flat)
 
     @property
     def name(self) -> str:
@@ -235,10 +245,15 @@ class Sum(Functional):
         return reduce(torch.add, [f._grad(x) for f in self.summands])
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return self.summands[0]._prox(x, step)
+        # each moves a segment of its own, so that the maps may follow one another
+        return reduce(lambda point, f: f._prox(point, step), self.summands, x)
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
-        return self.summands[0]._prox_and_gap(x, step, tol)
+        gaps = []
+        for f in self.summands:
+            x, gap = f._prox_and_gap(x, step, tol)
+            gaps.append(gap)
+        return x, reduce(torch.add, gaps)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         return Bound.sum([f._smoothness(shape) for f in self.summands])
@@ -335,6 +350,11 @@ class Composition(Functional):
         """The pair (h, K) with value h(K x)."""
         return (self.functional, self.operator) if self.functional.is_proximable else None
 
+    @property
+    def blocks(self) -> tuple[Segment, ...]:
+        """The segment that K cuts out, where it is one."""
+        return (self.operator,) if isinstance(self.operator, Segment) else ()
+
     def _value(self, x: Tensor) -> Tensor:
         return self.functional._value(self.operator._forward(x))
 
@@ -383,6 +403,9 @@ class Composition(Functional):
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.operator.H @ self.functional._hessian(self.operator.output_shape(shape)) @ self.operator
 
+    def _restricted(self, block: Segment, x: Tensor) -> Functional:
+        return self.functional @ self.blocks[0].shaping
+
     def _linearised_hessian(self, x: Tensor) -> LinearOperator:
         return self.operator.H @ self.functional._linearised_hessian(self.operator._forward(x)) @ self.operator
 
@@ -397,3 +420,11 @@ class Composition(Functional):
             return None
         z = self.functional.start(None if shape is None else self.operator.output_shape(shape))
         return None if z is None else self.operator._adjoint(z)
+
+
+def _act_apart(functionals: Sequence[Functional]) -> bool:
+    """Return whether each acts on one segment of x, and no two of these overlap."""
+    if not all(len(f.blocks) == 1 for f in functionals):
+        return False
+    places = sorted((f.blocks[0].start, f.blocks[0].stop) for f in functionals)
+    return all(before[1] <= after[0] for before, after in pairwise(places))

@@ -13,6 +13,7 @@ from apheleia.core.errors import ArgumentError, CapabilityError
 from apheleia.core.interop import ArrayLike, accepts_numpy
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.segment import Segment
 from apheleia.operators.transforms import Basis
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class Functional(nn.Module, ABC):
         """The pair (h, K) with value h(K x) and proximable h, where that serves algorithms better; else None."""
         return None
 
+    @property
+    def blocks(self) -> tuple[Segment, ...]:
+        """Segments of x on which alone it depends, and in each of which `_restricted` knows it; empty where none are known."""
+        return ()
+
     @abstractmethod
     def _value(self, x: Tensor) -> Tensor:
         """Return the energy, (*batch,), for a checked tensor (*batch, *space)."""
@@ -141,6 +147,10 @@ class Functional(nn.Module, ABC):
 
     def _linearised_hessian(self, x: Tensor) -> LinearOperator:
         return self._hessian(tuple(x.shape[x.ndim - self.space.rank :]))
+
+    def _restricted(self, block: Segment, x: Tensor) -> Functional:
+        """Return it as a functional of one of its `blocks`, as a vector, while the rest of x stands still."""
+        raise CapabilityError(f"{self.name} declares blocks and does not write `_restricted`.")
 
     def _hessian_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         """Return the eigenvalues of the Hessian, or of its majorant, broadcasting with the coefficients of that basis."""

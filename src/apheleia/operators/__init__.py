@@ -1,6 +1,8 @@
 """Operators: how data are formed from a signal, with exact adjoints and norms that say how they were obtained."""
 
 from apheleia.operators.bayer_mosaic import BayerMosaic
+from apheleia.operators.bilinear_map import BilinearMap
+from apheleia.operators.blind_convolution import BlindConvolution
 from apheleia.operators.boundary import Crop
 from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
@@ -17,11 +19,13 @@ from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
 from apheleia.operators.linear import Linearization, LinearOperator, stack
 from apheleia.operators.matrix import Matrix
+from apheleia.operators.matrix_product import MatrixProduct
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
 from apheleia.operators.phase_retrieval import PhaseRetrieval, coded_diffraction, spectral_initialization
 from apheleia.operators.radar import NearFieldMIMO
 from apheleia.operators.random_projection import RandomProjection
+from apheleia.operators.segment import Segment
 from apheleia.operators.spectral_mixing import SpectralMixing
 from apheleia.operators.stationary_wavelet import StationaryWaveletTransform
 from apheleia.operators.symmetrized_differences import SymmetrizedDifferences
@@ -36,6 +40,8 @@ __all__ = [
     "VOLUME",
     "AdjointFault",
     "BayerMosaic",
+    "BilinearMap",
+    "BlindConvolution",
     "ChannelBlocks",
     "Convolution",
     "CosineFilter",
@@ -51,10 +57,12 @@ __all__ = [
     "LinearOperator",
     "Linearization",
     "Matrix",
+    "MatrixProduct",
     "MultiCoilMRI",
     "NearFieldMIMO",
     "Operator",
     "PhaseRetrieval",
+    "Segment",
     "SpectralMixing",
     "StationaryWaveletTransform",
     "SymmetrizedDifferences",

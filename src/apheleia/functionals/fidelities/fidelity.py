@@ -10,8 +10,10 @@ from apheleia.core.errors import ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor
 from apheleia.core.space import Space, expand_batch, per_sample
 from apheleia.functionals.functional import Functional
+from apheleia.operators.bilinear_map import BilinearMap
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator, register
+from apheleia.operators.segment import Segment
 
 __all__ = ["DataLoss", "Fidelity"]
 
@@ -111,6 +113,11 @@ class Fidelity(Functional):
         return (self.loss, self.A) if isinstance(self.A, LinearOperator) and self.loss.is_proximable else None
 
     @property
+    def blocks(self) -> tuple[Segment, ...]:
+        """The two factors of a bilinear A, where the loss is smooth."""
+        return self.A.blocks if isinstance(self.A, BilinearMap) and self.loss.is_smooth else ()
+
+    @property
     def signal_shape(self) -> tuple[int, ...]:
         """Signal shape of x, without batch axes, as the data and the operator have it."""
         return self._fixed(None)
@@ -120,6 +127,12 @@ class Fidelity(Functional):
 
     def _grad(self, x: Tensor) -> Tensor:
         return self.A._vjp(x, self.loss._grad(self.A._forward(x)))
+
+    def _restricted(self, block: Segment, x: Tensor) -> Functional:
+        if not isinstance(self.A, BilinearMap):
+            return super()._restricted(block, x)
+        index = [own.place for own in self.A.blocks].index(block.place)
+        return self.loss @ (self.A._partial(index, x) @ self.A.blocks[index].shaping)
 
     def _linearised_hessian(self, x: Tensor) -> LinearOperator:
         J = self.A.linearize(x)
