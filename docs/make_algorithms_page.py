@@ -12,7 +12,17 @@ import torch
 import apheleia as ap
 from apheleia.algorithms import ALGORITHMS, choose
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import Convolution, Decimation, Diagonal, Identity, Matrix, Operator, XRayTransform
+from apheleia.operators import (
+    BlindConvolution,
+    Convolution,
+    Decimation,
+    Diagonal,
+    Identity,
+    Matrix,
+    MatrixProduct,
+    Operator,
+    XRayTransform,
+)
 
 PAGE = Path(__file__).parent / "algorithms.md"
 
@@ -32,6 +42,7 @@ RAYS = torch.rand(12, 9, generator=torch.Generator().manual_seed(1), dtype=torch
 SIGNED = RAYS - 0.5
 KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.1, 0.1]], dtype=torch.float64)
 EVEN = torch.outer(*2 * [torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)])
+FACTORS, BLIND = MatrixProduct(12, 2, 9), BlindConvolution((1, 8, 8), (3, 3))
 TV, DATA = 0.1 * ap.TotalVariation(), RAYS.sum(1)
 
 
@@ -75,6 +86,15 @@ MODELS: dict[str, Callable[[], ap.Problem]] = {
         ap.LeastSquares(_Absorption(), Y), 0.1 * ap.QuadraticSmoothness()
     ),
     "a map that is not linear, robust": lambda: ap.Problem(ap.HuberLoss(_Absorption(), Y, 0.1), 0.1 * ap.SmoothedVariation()),
+    "matrix factorisation, both factors unknown: non-negative and on the simplex": lambda: ap.Problem(
+        ap.LeastSquares(FACTORS, RAYS),
+        ap.NonNegativity(FACTORS.blocks[0].codomain) @ FACTORS.blocks[0]
+        + ap.Simplex(1.0, -2, FACTORS.blocks[1].codomain) @ FACTORS.blocks[1],
+    ),
+    "blind deconvolution: box and l1": lambda: ap.Problem(
+        ap.LeastSquares(BLIND, Y),
+        ap.Box(0, 1, BLIND.blocks[0].codomain) @ BLIND.blocks[0] + ap.L1(BLIND.blocks[1].codomain) @ BLIND.blocks[1],
+    ),
     "a map that is not linear, box": lambda: ap.Problem(ap.LeastSquares(_Absorption(), Y), ap.Box()),
 }
 

@@ -17,7 +17,7 @@ from apheleia.functionals.fidelities.huber_loss import HuberDistance
 from apheleia.functionals.fidelities.kullback_leibler import PoissonDistance
 from apheleia.functionals.fidelities.least_absolute_deviations import AbsoluteDistance
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import Convolution, Diagonal, Identity, LinearOperator, Matrix, WaveletTransform
+from apheleia.operators import Convolution, Diagonal, Identity, LinearOperator, Matrix, MatrixProduct, WaveletTransform
 
 SIDE = 8
 IMAGE = (1, SIDE, SIDE)
@@ -159,27 +159,36 @@ def flat(x: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ProblemCase:
-    """A problem in the library's words, (dtype) -> Problem, and the same for the independent solver."""
+    """A problem in the library's words, (dtype) -> Problem, and the same for the independent solver or in closed form."""
 
     name: str
     make: Callable[[torch.dtype], ap.Problem]
-    blocks: Callable[[], list[Block]]
+    blocks: Callable[[], list[Block]] | None
     shape: tuple[int, ...] = IMAGE
+    closed: Callable[[], tuple[np.ndarray, float]] | None = None
+    """A minimiser and the minimum, where the problem is not convex and has them in closed form."""
+    x0: Tensor | None = None
+    """Where to begin, where the fidelity suggests nothing."""
 
     def start(self, kind: str, dtype: torch.dtype = torch.float64) -> Tensor | None:
         """The default, zero, the solution, or an absurd point to begin from."""
         if kind == "default":
-            return None
+            return None if self.x0 is None else self.x0.to(dtype)
         if kind == "solution":
             return torch.from_numpy(optimum(self.name)[0]).reshape(self.shape).to(dtype)
         x = randn(*self.shape, seed=7, dtype=dtype)
-        return {"zero": 0.0, "absurd": 1e6}[kind] * x
+        # zero itself is a stationary point of a problem in two factors
+        return {"zero": 0.0 if self.x0 is None else 1e-3, "absurd": 1e6}[kind] * x
 
 
 @lru_cache
 def optimum(name: str) -> tuple[np.ndarray, float]:
-    """The minimiser and the minimum of a registered problem, from the independent solver."""
-    return solve_densely(PROBLEMS[name].blocks())
+    """The minimiser and the minimum of a registered problem, from the independent solver or in closed form."""
+    case = PROBLEMS[name]
+    if case.closed is not None:
+        return case.closed()
+    assert case.blocks is not None
+    return solve_densely(case.blocks())
 
 
 M_TALL = randn(20, 12, seed=1)
@@ -210,6 +219,23 @@ def _tv(weight: float) -> Block:
 
 
 EYE = np.eye(SIDE * SIDE)
+
+FACTORS = MatrixProduct(6, 1, 5)
+TABLE = 0.2 + randn(6, 1, seed=12).abs() @ randn(1, 5, seed=13).abs() + 0.05 * randn(6, 5, seed=14).abs()
+
+
+def rank_one(dtype: torch.dtype) -> ap.Problem:
+    """The best product of two non-negative vectors for a positive matrix."""
+    sign = [ap.NonNegativity(block.codomain) @ block for block in FACTORS.blocks]
+    return ap.Problem(ap.LeastSquares(FACTORS, TABLE.to(dtype)), sign[0] + sign[1])
+
+
+def perron() -> tuple[np.ndarray, float]:
+    """By Perron and Frobenius, the leading singular vectors of a positive matrix are positive, and serve."""
+    U, s, V = np.linalg.svd(TABLE.numpy())
+    pair = np.concatenate([np.abs(U[:, 0]), np.abs(V[0])]) * np.sqrt(s[0])
+    return pair, 0.5 * float((s[1:] ** 2).sum())
+
 
 _ALL = [
     ProblemCase(
@@ -334,6 +360,7 @@ _ALL = [
             _tv(0.05),
         ],
     ),
+    ProblemCase("rank_one", rank_one, None, (11,), perron, torch.linspace(0.5, 1.5, 11, dtype=torch.float64)),
 ]
 
 PROBLEMS = {case.name: case for case in _ALL}
@@ -381,6 +408,7 @@ ALGORITHMS = {
         AlgorithmCase("LevenbergMarquardt", ap.LevenbergMarquardt, _QUADRATIC),
         AlgorithmCase("GaussNewton", ap.GaussNewton, _QUADRATIC),
         AlgorithmCase("LBFGS", ap.LBFGS, _SMOOTH),
+        AlgorithmCase("PALM", ap.PALM, ("rank_one",)),
         AlgorithmCase("RichardsonLucy", ap.RichardsonLucy, ("poisson",), tol=1e-3, max_steps=1000),
         AlgorithmCase("SIRT", ap.SIRT, ("box_deblurring",)),
         AlgorithmCase("LSQR", ap.LSQR, ("least_squares",)),

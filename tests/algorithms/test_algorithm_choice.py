@@ -120,7 +120,8 @@ def test_a_refusal_names_algorithms_that_work(problem, name):
     made = PROBLEMS[problem].make(torch.float64)
     algorithm = ALGORITHMS[name].make()
     if algorithm.obstacle(made) is None:
-        assert ap.solve(made, algorithm, max_steps=2, throw=False)[1].algorithm == name
+        x0 = PROBLEMS[problem].start("default")
+        assert ap.solve(made, algorithm, x0=x0, max_steps=2, throw=False)[1].algorithm == name
         return
     with pytest.raises(CapabilityError) as caught:
         ap.solve(made, algorithm)

@@ -8,14 +8,24 @@ from torch import nn
 import apheleia as ap
 from apheleia.core import NotConverged, Status
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import Convolution, Identity, Matrix
+from apheleia.operators import BlindConvolution, Convolution, Identity, Matrix
 
 SHAPE = (1, 5, 6)
 TARGET = randn(*SHAPE, seed=20)
 DATA = NOISY[:, 1:6, 1:7]
 
 
+BLIND = BlindConvolution(SHAPE, (2, 2))
+STARTS = {"PALM": torch.cat([torch.linspace(0.1, 0.5, 42), torch.tensor([0.1, 0.2, 0.3, 0.4])]).double()}
+"""Where the fidelity suggests nothing, or what is sought is no image."""
+
+
 def model(name: str, y, weight, std, kernel) -> ap.Problem:
+    if name == "PALM":
+        scene = (weight * ap.L1(BLIND.blocks[0].codomain)) @ BLIND.blocks[0]
+        return ap.Problem(
+            ap.LeastSquares(BLIND, y, noise_std=std), scene + ap.Ball(1.0, space=BLIND.blocks[1].codomain) @ BLIND.blocks[1]
+        )
     if name == "RichardsonLucy":
         # a kernel that is learned is not known to stay non-negative
         f = ap.KullbackLeibler(Convolution(kernel.detach()), y.abs() + 0.1, background=0.01)
@@ -70,14 +80,20 @@ MAKERS = {
     "DouglasRachford": lambda: ap.DouglasRachford(step=0.5),
     "StochasticPrimalDual": ap.StochasticPrimalDual,
     "MirrorDescent": lambda: ap.MirrorDescent(step=0.3),
+    "PALM": lambda: ap.PALM(inertia=0.2),
     "LBFGS": lambda: ap.LBFGS(step=0.3),
 }
 
 
 def run(name: str, algorithm, diff, x0=None, **values) -> torch.Tensor:
-    x, report = ap.solve(model(name, **values), algorithm, x0=x0, diff=diff)
+    x, report = ap.solve(model(name, **values), algorithm, x0=STARTS.get(name, x0), diff=diff)
     assert report.status is Status.FIXED_STEPS
     return x
+
+
+def total(x: torch.Tensor) -> torch.Tensor:
+    """A number in which every entry has a weight of its own."""
+    return (x * randn(*x.shape, seed=20)).sum()
 
 
 def differences(function, value: torch.Tensor, direction: torch.Tensor, h: float = 1e-5) -> float:
@@ -113,13 +129,13 @@ def test_unrolled_gradients_equal_differences(name):
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
     # the penalties of the one and the dual steps of the other follow from L, which is held constant in the noise level,
     # and whose bound is a maximum over pixels in the kernel, with ties
-    held = name in ("HalfQuadraticSplitting", "CondatVu", "StochasticPrimalDual")
+    held = name in ("HalfQuadraticSplitting", "CondatVu", "StochasticPrimalDual", "PALM")
     names = ("y", "weight") if held else ("y", "weight", "std", "kernel")
     names = {"RichardsonLucy": ("y",), "SIRT": ("y", "std"), "MirrorDescent": ("y", "std", "kernel")}.get(name, names)
     x0 = randn(*SHAPE, seed=21)
 
     def loss(**values):
-        return (run(name, MAKERS[name](), ap.Unrolled(7), x0, **values) * TARGET).sum()
+        return total(run(name, MAKERS[name](), ap.Unrolled(7), x0, **values))
 
     check(loss, inputs(), names, rel=1e-3 if iterative else 1e-5)
 
@@ -135,7 +151,7 @@ def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     )
 
     def loss(**values):
-        return (run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values) * TARGET).sum()
+        return total(run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values))
 
     check(loss, inputs(), names, rel=1e-3 if iterative else 1e-5)
 
@@ -164,6 +180,7 @@ def test_exactly_the_steps_that_were_asked_for(name, steps, last):
     x, report = ap.solve(
         model(name, **values),
         ALGORITHMS[name].make(),
+        STARTS.get(name),
         diff=ap.Truncated(steps, last),
         tol=1.0,
         max_steps=2,
@@ -177,7 +194,7 @@ def test_exactly_the_steps_that_were_asked_for(name, steps, last):
     x.sum().backward()
     assert all(value.grad is None or bool(value.grad.isfinite().all()) for value in values.values())
     with torch.no_grad():
-        plain = ap.solve(model(name, **values), ALGORITHMS[name].make(), diff=ap.Unrolled(steps))[0]
+        plain = ap.solve(model(name, **values), ALGORITHMS[name].make(), STARTS.get(name), diff=ap.Unrolled(steps))[0]
     assert torch.equal(plain, x.detach())
 
 
@@ -208,7 +225,7 @@ def test_truncated_sees_only_the_last_steps():
 
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_without_diff_the_answer_is_detached(name):
-    x, report = ap.solve(model(name, **inputs()), ALGORITHMS[name].make(), max_steps=3, throw=False)
+    x, report = ap.solve(model(name, **inputs()), ALGORITHMS[name].make(), STARTS.get(name), max_steps=3, throw=False)
     assert not x.requires_grad
     assert not report.objective.requires_grad
     assert not report.residual.requires_grad
@@ -217,7 +234,7 @@ def test_without_diff_the_answer_is_detached(name):
 
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_a_report_of_a_differentiated_run_holds_no_graph(name):
-    x, report = ap.solve(model(name, **inputs()), ALGORITHMS[name].make(), diff=ap.Unrolled(3))
+    x, report = ap.solve(model(name, **inputs()), ALGORITHMS[name].make(), STARTS.get(name), diff=ap.Unrolled(3))
     assert x.requires_grad
     held = [report.x, report.objective, report.residual, report.history.objective, report.history.residual, *report.duals]
     held += [c.value.value for c in report.certificates if c.value is not None]

@@ -43,7 +43,8 @@ every_problem = pytest.mark.parametrize("problem", list(PROBLEMS))
 @every_pair
 def test_reaches_the_optimum_of_an_independent_solver(algorithm, problem):
     case = ALGORITHMS[algorithm]
-    x, report = ap.solve(PROBLEMS[problem].make(torch.float64), case.make(), tol=case.tol, max_steps=case.max_steps, throw=False)
+    made, x0 = PROBLEMS[problem].make(torch.float64), PROBLEMS[problem].start("default")
+    x, report = ap.solve(made, case.make(), x0=x0, tol=case.tol, max_steps=case.max_steps, throw=False)
     # a penalty method may stop short of its tolerance, and may then not claim it
     assert report.status is Status.CONVERGED or algorithm == "HalfQuadraticSplitting"
     assert objective_excess(problem, x) < 2 * case.tol
@@ -78,7 +79,7 @@ def test_few_steps_do_not_pass_for_convergence(algorithm, problem):
 
 @every_problem
 def test_the_chosen_algorithm_converges(problem):
-    x, report = ap.solve(PROBLEMS[problem].make(torch.float64))
+    x, report = ap.solve(PROBLEMS[problem].make(torch.float64), x0=PROBLEMS[problem].start("default"))
     assert report.status is Status.CONVERGED
     assert 0 <= objective_excess(problem, x) + 1e-9 < 1e-3
 

@@ -18,6 +18,7 @@ from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
+from apheleia.algorithms.palm import PALM
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
@@ -35,6 +36,7 @@ __all__ = [
     "ALGORITHMS",
     "FISTA",
     "LBFGS",
+    "PALM",
     "AcceleratedGradient",
     "Algorithm",
     "ChambollePock",

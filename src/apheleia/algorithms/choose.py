@@ -20,6 +20,7 @@ from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
+from apheleia.algorithms.palm import PALM
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import partition
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
@@ -45,6 +46,7 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     LevenbergMarquardt,
     GaussNewton,
     LBFGS,
+    PALM,
     RichardsonLucy,
     SIRT,
     LSQR,
@@ -103,6 +105,8 @@ def _without_lipschitz_constant(problem: Problem) -> tuple[Algorithm, str]:
     name = problem.unbounded[0].name
     if LevenbergMarquardt().obstacle(problem) is None:
         return LevenbergMarquardt(), f"{name} of a map that is not linear"
+    if LBFGS().obstacle(problem) is not None and PALM().obstacle(problem) is None:
+        return PALM(), f"{name} is smooth in each block of unknowns, and the priors act on single ones"
     for candidate in (LBFGS(), ProximalGradient()):
         if candidate.obstacle(problem) is None:
             return candidate, f"the gradient of {name} has no known Lipschitz constant"

@@ -10,7 +10,7 @@ from apheleia.core.errors import ArgumentError
 
 __all__ = ["Certificate", "CertificateStatus", "Claim"]
 
-Claim = Literal["convergence", "rate", "uniqueness", "distance", "objective_gap", "stability"]
+Claim = Literal["convergence", "rate", "uniqueness", "distance", "objective_gap", "stability", "descent"]
 CertificateStatus = Literal["proved", "estimated", "none"]
 
 
@@ -20,7 +20,7 @@ class Certificate:
 
     Parameters
     ----------
-    claim : {"convergence", "rate", "uniqueness", "distance", "objective_gap", "stability"}
+    claim : {"convergence", "rate", "uniqueness", "distance", "objective_gap", "stability", "descent"}
         What is claimed.
     status : {"proved", "estimated", "none"}
         "proved": follows from conditions that the code checked with exact numbers or safe bounds.

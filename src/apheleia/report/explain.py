@@ -50,6 +50,11 @@ _WORDS = {
         "a change in the data changes the solution by at most this factor.",
         "Slightly different data might give a rather different image; nothing is promised.",
     ),
+    "descent": _Words(
+        "Does every step lower the objective?",
+        "no step makes the objective, with what the momentum holds of it, larger.",
+        "The objective may rise on the way; judge by the curves.",
+    ),
 }
 
 #: The question behind each claim, in the words of the page.
