@@ -59,7 +59,6 @@ class Segment(LinearOperator):
         super().__init__(Space((length,), space.is_complex), space)
         self.start = start
         self.stop = start + size
-
         self.is_orthonormal = size == length
 
     @property

@@ -182,7 +182,8 @@ def _standing_notes(page: Page) -> tuple[str, ...]:
     if page.images.truth is None:
         notes.append("The true image is not known here: no number on this page measures the error against the scene.")
     claimed = {c.claim for c in page.solver.certificates} if page.solver is not None else set()
-    silent = [question for claim, question in QUESTIONS.items() if claim not in claimed]
+    # where convergence is spoken of, descent alone would say less
+    silent = [question for claim, question in QUESTIONS.items() if claim not in claimed | {"descent"}]
     if silent:
         notes.append("The run makes no statement at all on: " + " ".join(silent))
     return tuple(notes)
