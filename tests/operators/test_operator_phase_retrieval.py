@@ -13,7 +13,7 @@ from apheleia.operators import (
     conjugate_gradient,
     spectral_initialization,
 )
-from apheleia.operators.linear import Linearization
+from apheleia.operators.linearization import Linearization
 
 
 def seeded(seed=0):

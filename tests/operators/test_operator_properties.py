@@ -341,3 +341,29 @@ def test_it_moves_and_saves_like_any_module(case: OperatorCase):
 def test_has_orthonormal_rows_keeps_its_word(case: OperatorCase):
     A, y = case.make(), case.y()
     torch.testing.assert_close(A(A.adjoint(y)), y)
+
+
+@operators_where(lambda case: case.make().absolute is not None)
+def test_absolute_bounds_every_entry(case: OperatorCase):
+    A = case.make()
+    absolute = A.absolute
+    size = matrices(A, case).abs()
+    # the entries that FFTs round
+    noise = 1e-12 * float(size.amax())
+    bound = matrices(absolute, case).real
+    assert absolute.is_non_negative
+    assert bool((bound >= size - noise).all())
+    rows, columns = A.absolute_sums(case.shape)
+    assert rows.dtype == columns.dtype == torch.float64
+    torch.testing.assert_close(rows.expand(*case.batch, *A.output_shape(case.shape)).flatten(len(case.batch)), bound.sum(-1))
+    torch.testing.assert_close(columns.expand(*case.batch, *case.shape).flatten(len(case.batch)), bound.sum(-2))
+    if case.name.startswith(("diagonal", "differences", "matrix", "scaled", "stack", "Fourier filter", "convolution, circular")):
+        torch.testing.assert_close(bound, size, atol=noise, rtol=1e-12)
+
+
+@every_operator
+def test_absolute_is_kept_by_preparation(case: OperatorCase):
+    A = case.make()
+    ready = A.prepared(case.shape, torch.float64)
+    assert (ready.absolute is None) == (A.absolute is None)
+    assert (ready.is_non_negative, ready.absolute_sums(case.shape) is None) == (A.is_non_negative, A.absolute is None)

@@ -17,7 +17,8 @@ from apheleia.operators.finite_differences import FiniteDifferences
 from apheleia.operators.fourier_sampling import FourierSampling
 from apheleia.operators.identity import Identity
 from apheleia.operators.inverse import conjugate_gradient
-from apheleia.operators.linear import Linearization, LinearOperator, stack
+from apheleia.operators.linear import LinearOperator, stack
+from apheleia.operators.linearization import Linearization
 from apheleia.operators.matrix import Matrix
 from apheleia.operators.matrix_product import MatrixProduct
 from apheleia.operators.multi_coil_mri import MultiCoilMRI

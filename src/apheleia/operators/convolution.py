@@ -101,10 +101,20 @@ class Convolution(LinearOperator):
         """Return the same object with all that depends only on shape and precision computed once."""
         kernel = self._with_channel().to(dtype)
         if self.boundary == "circular":
-            return FourierFilter(spectrum(kernel, shape[-2], shape[-1]), Space(shape))
-        if self.is_cosine:
-            return CosineFilter(frequency_response(kernel, shape[-2], shape[-1]), Space(shape))
-        return _BoundaryConvolution(kernel, self.boundary, Space(shape))
+            ready: LinearOperator = FourierFilter(spectrum(kernel, shape[-2], shape[-1]), Space(shape))
+        elif self.is_cosine:
+            ready = CosineFilter(frequency_response(kernel, shape[-2], shape[-1]), Space(shape))
+        else:
+            ready = _BoundaryConvolution(kernel, self.boundary, Space(shape))
+        ready.is_non_negative = self.is_non_negative
+        return ready
+
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The convolution with |kernel|; None where a symmetric kernel of both signs becomes a filter of cosines."""
+        if self.is_non_negative or self.is_cosine:
+            return self if self.is_non_negative else None
+        return Convolution(self.kernel.detach().abs(), self.boundary, self.domain)
 
     def _gram_eigenvalues(self, basis: Basis, shape: tuple[int, ...]) -> Tensor:
         return self.prepared(shape, torch.float64)._gram_eigenvalues(basis, shape)
@@ -147,6 +157,12 @@ class _BoundaryConvolution(LinearOperator):
         self.filter = FourierFilter(transfer, Space((None, *grid)))
         # a conjugate that is made anew each time would cost a fifth of the product
         self.mirrored = FourierFilter(transfer.conj().resolve_conj(), self.filter.domain)
+
+    @property
+    def absolute(self) -> LinearOperator | None:
+        absolute = _BoundaryConvolution(self.kernel.detach().abs(), self.boundary, self.domain)
+        absolute.is_non_negative = True
+        return absolute
 
     def _window(self, x: Tensor) -> Tensor:
         rows, columns = self.before

@@ -70,6 +70,11 @@ class Diagonal(LinearOperator):
         self.gram_majorants = ("cosine", "fourier") if self.domain.rank == 3 and not space.is_complex else ()
         self.is_non_negative = not d.is_complex() and not d.requires_grad and bool((d >= 0).all())
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The multiplication by |d|."""
+        return Diagonal(self.diagonal.detach().abs(), self.domain)
+
     def _values(self, x: Tensor) -> Tensor:
         return self.diagonal.to(x.dtype if self.diagonal.is_complex() else x.real.dtype)  # a complex space: x is complex
 

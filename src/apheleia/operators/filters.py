@@ -56,6 +56,14 @@ class FourierFilter(LinearOperator):
         # a real transfer function T >= 0 makes the filter self-adjoint positive semi-definite
         self.has_shifted_solve = not transfer.is_complex() and bool((transfer.detach() >= 0).all())
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The filter with the absolute value of its impulse response."""
+        impulse = torch.fft.irfft2(self.transfer.detach(), s=self.size).abs()
+        absolute = FourierFilter(torch.fft.rfft2(impulse), self.domain)
+        absolute.is_non_negative = True
+        return absolute
+
     def _filtered(self, x: Tensor, transfer: Tensor) -> Tensor:
         # the signal's own precision wins over that of the transfer function
         transfer = transfer.to(x.dtype.to_complex() if transfer.is_complex() else x.dtype)

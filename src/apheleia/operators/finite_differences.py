@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from apheleia.core.bound import Bound
 from apheleia.core.space import Space
@@ -39,6 +40,11 @@ class FiniteDifferences(LinearOperator):
         self.gram_bases = () if is_complex else ("cosine",)
         # differences that wrap around have the two ends beside these ones
         self.gram_majorants = () if is_complex else ("fourier",)
+
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """Sums in place of the differences."""
+        return _FiniteSums(self.domain, self.codomain)
 
     def _forward(self, x: Tensor) -> Tensor:
         out = x.new_zeros(*x.shape[:-3], 2, *x.shape[-3:])
@@ -82,6 +88,23 @@ class FiniteDifferences(LinearOperator):
             across = weight * (x.narrow(dim, 0, 1) - x.narrow(dim, last, 1))
             out.narrow(dim, 0, 1).add_(across)
             out.narrow(dim, last, 1).sub_(across)
+
+    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(shape[1:])
+
+    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (2, *shape)
+
+
+@final
+class _FiniteSums(LinearOperator):
+    """x -> (x[i+1, j] + x[i, j], x[i, j+1] + x[i, j]), zero at the last row and column."""
+
+    is_non_negative = True
+
+    def _forward(self, x: Tensor) -> Tensor:
+        down, right = x[..., 1:, :] + x[..., :-1, :], x[..., 1:] + x[..., :-1]
+        return torch.stack([pad(down, (0, 0, 0, 1)), pad(right, (0, 1))], dim=-4)
 
     def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(shape[1:])

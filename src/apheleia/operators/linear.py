@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import final
 
 import numpy
@@ -19,7 +19,7 @@ from apheleia.operators.norm import power_iteration, schur_bound
 from apheleia.operators.operator import Operator, register
 from apheleia.operators.transforms import RANK, Basis, transform
 
-__all__ = ["LinearOperator", "Linearization", "stack"]
+__all__ = ["LinearOperator", "stack"]
 
 
 class LinearOperator(Operator):
@@ -28,7 +28,7 @@ class LinearOperator(Operator):
     Hooks that a subclass may add: `_adjoint(y)`, `_norm(shape)`, `_smallest_singular_value(shape)`, `_gram()`,
     `_shifted_solve(rhs, shift)` with `has_shifted_solve`, `_gram_eigenvalues(basis, shape)` with `gram_bases`,
     `_add_gram_excess(basis, x, weight, out)` with `gram_majorants`, `_gram_preconditioner(shape, shift)`,
-    `_output_shape(shape)`, `_input_shape(shape)` and `prepared(shape, dtype)`.
+    `_output_shape(shape)`, `_input_shape(shape)`, `absolute` and `prepared(shape, dtype)`.
     """
 
     is_orthonormal: bool = False
@@ -126,6 +126,30 @@ class LinearOperator(Operator):
         """The self-adjoint positive semi-definite operator A^H A."""
         return self._gram()
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """An operator with real entries of at least |A_ij|: those themselves, unless A is a sum, a composition or folds at edges.
+
+        None where none is known.
+        """
+        return self if self.is_non_negative else None
+
+    def absolute_sums(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
+        """Return the sums of |A_ij| over rows, (*batch, *codomain), and over columns, (*batch, *domain), for signals of `shape`.
+
+        In float64, without derivatives; upper bounds where `absolute` is one, and None where that is.
+        """
+        absolute = self.absolute
+        if absolute is None:
+            return None
+        with torch.no_grad():
+            sides = ((shape, self.domain), (self._output_shape(shape), self.codomain))
+            ones, image = (
+                torch.ones(size, dtype=torch.complex128 if space.is_complex else torch.float64, device=self._device())
+                for size, space in sides
+            )
+            return absolute._forward(ones).real, absolute._adjoint(image).real
+
     @final
     def norm(self, shape: tuple[int, ...] | None = None) -> Bound:
         """Return |A|, the largest singular value, with its pedigree; deterministic and not cached.
@@ -152,11 +176,9 @@ class LinearOperator(Operator):
         if shape is None:
             raise ArgumentError(f"{self.name}.norm: the norm depends on the image size; give shape=({self.domain}).")
         space = Space(shape, self.domain.is_complex)
-        if self.is_non_negative:
-            ones = torch.ones(shape, dtype=torch.float64, device=self._device())
-            rows = self._forward(ones)
-            ones_out = torch.ones(self._output_shape(shape), dtype=torch.float64, device=self._device())
-            return schur_bound(rows, self._adjoint(ones_out), space, self.codomain)
+        sums = self.absolute_sums(shape) if self.is_non_negative else None
+        if sums is not None:
+            return schur_bound(*sums, space, self.codomain)
         return power_iteration(lambda x: self._adjoint(self._forward(x)), space, self._device())
 
     @final
@@ -256,6 +278,10 @@ class _Adjoint(LinearOperator):
     def H(self) -> LinearOperator:
         return self.operator
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        return _absolute(_Adjoint, self.operator)
+
     def _forward(self, x: Tensor) -> Tensor:
         return self.operator._adjoint(x)
 
@@ -296,6 +322,10 @@ class _Composition(LinearOperator):
     @property
     def name(self) -> str:
         return f"({self.left.name} @ {self.right.name})"
+
+    @property
+    def absolute(self) -> LinearOperator | None:
+        return _absolute(_Composition, self.left, self.right)
 
     def _forward(self, x: Tensor) -> Tensor:
         # both directions check between the two parts: a wrong size must not broadcast silently
@@ -346,6 +376,10 @@ class _Sum(LinearOperator):
     def name(self) -> str:
         return f"({self.left.name} + {self.right.name})"
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        return _absolute(_Sum, self.left, self.right)
+
     def _forward(self, x: Tensor) -> Tensor:
         return self.left._forward(x) + self.right._forward(x)
 
@@ -392,6 +426,10 @@ class _Scaled(LinearOperator):
 
     def _times(self, factor: Tensor, x: Tensor, rank: int) -> Tensor:
         return _broadcast(factor, x, rank) * x
+
+    @property
+    def absolute(self) -> LinearOperator | None:
+        return _absolute(partial(_Scaled, self.factor.detach().abs()), self.operator)
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._times(self.factor, self.operator._forward(x), self.codomain.rank)
@@ -455,6 +493,10 @@ class _Stack(LinearOperator):
     def name(self) -> str:
         return "stack(" + ", ".join(op.name for op in self.parts) + ")"
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        return _absolute(lambda *parts: _Stack(parts), *self.parts)
+
     def _forward(self, x: Tensor) -> Tensor:
         rows = torch.broadcast_tensors(*(op._forward(x) for op in self.parts))
         return torch.stack(rows, dim=-self.codomain.rank)
@@ -482,38 +524,6 @@ class _Stack(LinearOperator):
         return _Stack([op.prepared(shape, dtype) for op in self.parts])
 
 
-@final
-class Linearization(LinearOperator):
-    """The derivative of an operator at a point, J(x): v -> J(x) v, with the exact adjoint w -> J(x)^H w.
-
-    Parameters
-    ----------
-    operator : Operator
-        The map to linearise.
-    x : Tensor, (*batch, *domain)
-        Where; its batch axes are those of every argument.
-    """
-
-    def __init__(self, operator: Operator, x: Tensor) -> None:
-        super().__init__(operator.domain, operator.codomain)
-        self.operator = operator
-        self.x = x
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self.operator._jvp(self.x.expand_as(x), x)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        batch = y.shape[: y.ndim - self.codomain.rank]
-        x = self.x.expand(*batch, *self.x.shape[self.x.ndim - self.domain.rank :])
-        return self.operator._vjp(x, y)
-
-    def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.operator._output_shape(shape)
-
-    def _input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.x.shape[self.x.ndim - self.domain.rank :])
-
-
 def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
     """Stack operators on one domain along a new first signal axis, x -> (A_1 x, ..., A_k x).
 
@@ -537,6 +547,12 @@ def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
     if not operators:
         raise ArgumentError("stack: give at least one operator; got none.")
     return _Stack(operators)
+
+
+def _absolute(join: Callable[..., LinearOperator], *operators: LinearOperator) -> LinearOperator | None:
+    """Return what joins the absolutes of operators, |A + B| <= |A| + |B| and |A B| <= |A| |B|, or None where one is not known."""
+    known = [absolute for absolute in (operator.absolute for operator in operators) if absolute is not None]
+    return join(*known) if len(known) == len(operators) else None
 
 
 def _has_proved_norm(operator: LinearOperator) -> bool:

@@ -49,6 +49,11 @@ class Matrix(LinearOperator):
         register(self, "matrix", m)
         self.is_non_negative = not m.is_complex() and not m.requires_grad and bool((m >= 0).all())
 
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """The matrix of |M_ij|, on real vectors."""
+        return Matrix(self.matrix.detach().abs())
+
     def _forward(self, x: Tensor) -> Tensor:
         return (self.matrix.to(x.dtype) @ x[..., None])[..., 0]
 

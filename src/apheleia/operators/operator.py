@@ -82,7 +82,7 @@ class Operator(nn.Module, ABC):
             Where; its batch axes are those of what J(x) is applied to.
         """
         # an operator and the type of its derivative know one another; the import waits so that the modules do not
-        from apheleia.operators.linear import Linearization
+        from apheleia.operators.linearization import Linearization
 
         return Linearization(self, self.domain.check(x, f"{self.name}.linearize", "x"))
 

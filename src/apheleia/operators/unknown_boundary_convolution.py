@@ -102,7 +102,9 @@ class UnknownBoundaryConvolution(LinearOperator):
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
         """Return the same object with all that depends only on shape and precision computed once."""
         kernel = self.kernel if self.kernel.ndim > 2 else self.kernel[None]
-        return _Prepared(kernel.to(dtype), self.start, Space(shape), Space(self._output_shape(shape)))
+        ready = _Prepared(kernel.to(dtype), self.start, Space(shape), Space(self._output_shape(shape)))
+        ready.is_non_negative = self.is_non_negative
+        return ready
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         if shape is None:

@@ -85,7 +85,9 @@ class VaryingConvolution(LinearOperator):
 
     def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
         """Return the same object with all that depends only on shape and precision computed once."""
-        return _Prepared(self.kernels.to(dtype), self.boundary, self.weights, Space(shape))
+        ready = _Prepared(self.kernels.to(dtype), self.boundary, self.weights, Space(shape))
+        ready.is_non_negative = self.is_non_negative
+        return ready
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         return None if shape is None else self.prepared(shape, torch.float64)._norm(shape)

@@ -87,8 +87,11 @@ class VolumeConvolution(LinearOperator):
         """Return the same object with all that depends only on shape and precision computed once."""
         kernel = (self.kernel if self.kernel.ndim > 3 else self.kernel[None]).to(dtype)
         if self.boundary == "circular":
-            return _VolumeFilter(_spectrum(kernel, shape[-3:]), Space(shape))
-        return _Bounded(kernel, self.boundary, Space(shape))
+            ready: LinearOperator = _VolumeFilter(_spectrum(kernel, shape[-3:]), Space(shape))
+        else:
+            ready = _Bounded(kernel, self.boundary, Space(shape))
+        ready.is_non_negative = self.is_non_negative
+        return ready
 
     def _norm(self, shape: tuple[int, ...] | None) -> Bound | None:
         if shape is None:
