@@ -152,3 +152,13 @@ def test_what_follows_without_any_hook():
 def test_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Functional(Space((3,)))
+
+
+def test_one_that_knows_what_it_couples_writes_an_entrywise_prox():
+    class Separable(Promises):
+        coupled_axes = ()
+
+    F = Separable()
+    for map_ in (F.prox, F.conj_prox):
+        with pytest.raises(CapabilityError, match="Separable declares `coupled_axes` and does not write `_entrywise_prox`"):
+            map_(torch.ones(1, 2, 2), 1.0)

@@ -541,3 +541,54 @@ def test_weight_gets_gradients_through_the_prox(case: FunctionalCase):
     assert torch.autograd.gradcheck(through, (weight,), fast_mode=True)
     (gradient,) = torch.autograd.grad(through(weight).abs().sum(), weight)
     assert gradient != 0
+
+
+# proximal maps whose step differs from entry to entry
+
+
+def entrywise_steps(case, seed=5):
+    """Draw positive steps, (*batch, *space), constant along the axes that the functional couples."""
+    F = case()
+    axes = F.space.axes if F.coupled_axes is None else F.coupled_axes
+    sizes = [1 if axis in axes else size for axis, size in zip(F.space.axes, case.shape, strict=True)]
+    return (0.8 * randn(*(case.batch or (3,)), *sizes, seed=seed)).exp()
+
+
+@functionals_where(lambda case: case().has_exact_prox and case().is_convex)
+def test_entrywise_prox_is_minimal(case: FunctionalCase):
+    F, x, steps = case(), case.x(case.batch or (3,)), entrywise_steps(case)
+    p = F._entrywise_prox(x, steps)
+
+    def distance(u, v):
+        return 0.5 * ((u - v).abs() ** 2 / steps).sum(F.space.axes)
+
+    least = F(p) + distance(p, x)
+    assert bool(least.isfinite().all())
+    for trial in range(60):
+        away = 10 ** (-4 * trial / 59)
+        # anywhere, towards x, and where other steps lead
+        noise = case.x(case.batch or (3,), seed=100 + trial)
+        u = (p + away * noise, p + away * (x - p), F._entrywise_prox(x, steps * (1 + away * entrywise_steps(case, trial))))[
+            trial % 3
+        ]
+        # strong convexity in the metric of the steps
+        shortfall = least + distance(u, p) - F(u) - distance(u, x)
+        assert bool((shortfall <= 1e-9 * least.abs().clamp(min=1)).all())
+
+
+@functionals_where(lambda case: case().has_exact_prox)
+def test_entrywise_prox_with_one_step_is_prox(case: FunctionalCase):
+    F, x = case(), case.x(case.batch or (3,))
+    step = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
+    steps = step[(..., *(None,) * F.space.rank)]
+    assert_close(F._entrywise_prox(x, steps), F.prox(x, step), rtol=1e-12, atol=1e-12)
+    assert_close(F._entrywise_conj_prox(x, steps, 1.0), F.conj_prox(x, step), rtol=1e-12, atol=1e-12)
+
+
+@functionals_where(lambda case: case().has_exact_prox)
+def test_entrywise_prox_obeys_moreau(case: FunctionalCase):
+    F, u, steps = case(), case.x(case.batch or (3,)), entrywise_steps(case)
+    weight = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    weights = weight[(..., *(None,) * F.space.rank)]
+    expected = u - steps * F._entrywise_prox(u / steps, weights / steps)
+    assert_close(F._entrywise_conj_prox(u, steps, weight), expected, rtol=1e-9, atol=1e-9)

@@ -55,6 +55,7 @@ class Scaled(Functional):
         self.is_proximable = functional.is_proximable
         self.has_exact_prox = functional.has_exact_prox
         self.has_conjugate = functional.has_conjugate
+        self.coupled_axes = functional.coupled_axes
         self.hessian_bases = functional.hessian_bases
         self.hessian_majorants = functional.hessian_majorants
         self.has_proved_majorants = functional.has_proved_majorants
@@ -125,6 +126,12 @@ class Scaled(Functional):
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         return self.functional._prox(x, self._narrow(x) * step)
+
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
+        return self.functional._entrywise_prox(x, self._wide(x) * steps)
+
+    def _entrywise_conj_prox(self, u: Tensor, steps: Tensor | float, weight: Tensor | float) -> Tensor:
+        return self.functional._entrywise_conj_prox(u, steps, self._narrow(u) * weight)
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
         return self.functional._prox_and_gap(x, self._narrow(x) * step, tol)
@@ -202,6 +209,7 @@ class Sum(Functional):
         apart = len(flat) == 1 or _act_apart(flat)
         self.is_proximable = apart and all(f.is_proximable for f in flat)
         self.has_exact_prox = apart and all(f.has_exact_prox for f in flat)
+        self.coupled_axes = flat[0].coupled_axes if len(flat) == 1 else None
 
     @property
     def name(self) -> str:
@@ -247,6 +255,9 @@ class Sum(Functional):
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         # each moves a segment of its own, so that the maps may follow one another
         return reduce(lambda point, f: f._prox(point, step), self.summands, x)
+
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
+        return reduce(lambda point, f: f._entrywise_prox(point, steps), self.summands, x)
 
     def _prox_and_gap(self, x: Tensor, step: Tensor | float, tol: float) -> tuple[Tensor, Tensor]:
         gaps = []

@@ -50,6 +50,12 @@ class Functional(nn.Module, ABC):
     has_exact_prox: bool = False
     """Whether its proximal map is exact up to rounding, and not the result of iterations."""
 
+    coupled_axes: tuple[int, ...] | None = None
+    """Of a sum over slices: the signal axes inside a slice, none where every entry stands alone; None where none is known.
+
+    The steps of `_entrywise_prox` may differ between slices. One whose axes are known writes that and gets `_prox` from it.
+    """
+
     hessian_bases: tuple[Basis, ...] = ()
     """Of a quadratic one: bases of real images in which its Hessian is diagonal."""
 
@@ -122,10 +128,30 @@ class Functional(nn.Module, ABC):
         return torch.func.grad(lambda point: self._value(point).sum())(x)
 
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        raise CapabilityError(f"{self.name} declares a proximal map and does not write `_prox`.")
+        if self.coupled_axes is None:
+            raise CapabilityError(f"{self.name} declares a proximal map and does not write `_prox`.")
+        return self._entrywise_prox(x, per_sample(step, x, self.space.rank))
+
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
+        """Return argmin_u F(u) + sum_i |u_i - x_i|^2 / (2 steps_i), steps (*batch, *space) constant along the coupled axes."""
+        if self.coupled_axes is not None:
+            raise CapabilityError(f"{self.name} declares `coupled_axes` and does not write `_entrywise_prox`.")
+        return self._prox(x, self._one_a_sample(steps))
+
+    def _entrywise_conj_prox(self, u: Tensor, steps: Tensor | float, weight: Tensor | float) -> Tensor:
+        """Return the proximal map of (weight F)^* at u with steps as in `_entrywise_prox`, weight (*batch,)."""
+        if self.coupled_axes is None:
+            return self._conj_prox(u, self._one_a_sample(steps), weight)
+        return u - steps * self._entrywise_prox(u / steps, per_sample(weight, u, self.space.rank) / steps)
+
+    def _one_a_sample(self, steps: Tensor | float) -> Tensor | float:
+        """Return steps that are constant over each sample, (*batch, *space), as (*batch,)."""
+        return steps[(..., *(0,) * self.space.rank)] if isinstance(steps, Tensor) and steps.ndim else steps
 
     def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
         """Return the proximal map of step * (weight F)^* at u, by Moreau's identity."""
+        if self.coupled_axes is not None:
+            return self._entrywise_conj_prox(u, per_sample(step, u, self.space.rank), weight)
         wide = per_sample(step, u, self.space.rank)
         return u - wide * self._prox(u / wide, weight / step)
 

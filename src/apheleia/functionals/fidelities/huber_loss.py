@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike
-from apheleia.core.space import Space, per_sample
+from apheleia.core.space import Space
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
@@ -41,6 +41,7 @@ class HuberDistance(DataLoss):
     is_smooth = True
     is_proximable = True
     has_exact_prox = True
+    coupled_axes = ()
     has_conjugate = True
 
     def __init__(self, y: ArrayLike, space: Space, delta: float) -> None:
@@ -57,12 +58,13 @@ class HuberDistance(DataLoss):
         residual = x - self._data(x)
         return residual * (self.delta / residual.abs().clamp(min=self.delta))
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         residual = x - self._data(x)
-        wide = per_sample(step, x, self.space.rank)
         # inside: r / (1 + s); outside: r shrunk by s delta; the two meet at |r| = delta (1 + s)
         size = residual.abs()
-        factor = torch.where(size <= self.delta * (1 + wide), 1 / (1 + wide), 1 - wide * self.delta / size.clamp(min=self.delta))
+        factor = torch.where(
+            size <= self.delta * (1 + steps), 1 / (1 + steps), 1 - steps * self.delta / size.clamp(min=self.delta)
+        )
         return self._data(x) + factor * residual
 
     def _conjugate(self, u: Tensor) -> Tensor:

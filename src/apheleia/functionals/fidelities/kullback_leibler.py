@@ -40,6 +40,7 @@ class PoissonDistance(DataLoss):
     is_convex = True
     is_proximable = True
     has_exact_prox = True
+    coupled_axes = ()
     has_conjugate = True
 
     def __init__(self, y: ArrayLike, space: Space, gain: float = 1.0, background: float = 0.0) -> None:
@@ -63,9 +64,9 @@ class PoissonDistance(DataLoss):
         terms = torch.where(w > 0, w - y + y * ratio.log(), w)
         return torch.where(legal, terms, torch.inf).sum(self.space.axes) / self.gain
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         # w^2 - t w - s y = 0 with t = x + b - s, s = step / gain; the positive root, without cancellation for t < 0
-        s = per_sample(step, x, self.space.rank) / self.gain
+        s = steps / self.gain
         y, t = self._data(x), x + self.background - s
         root = (t**2 + 4 * s * y).sqrt()
         denominator = torch.where(root - t > 0, root - t, 1.0)
@@ -73,18 +74,17 @@ class PoissonDistance(DataLoss):
         # a step of zero, from a weight of zero, leaves x where it is, also outside of the domain
         return torch.where(s > 0, w, x) if isinstance(s, Tensor) else w
 
-    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
+    def _entrywise_conj_prox(self, u: Tensor, steps: Tensor | float, weight: Tensor | float) -> Tensor:
         # the gradient weight (1 - y / w) / gain at the proximal point, since the difference of Moreau's identity cancels
-        rank = self.space.rank
-        wide, most = per_sample(step, u, rank), per_sample(weight, u, rank) / self.gain
+        most = per_sample(weight, u, self.space.rank) / self.gain
         y = self._data(u)
-        t = u / wide + self.background - most / wide
-        root = (t**2 + 4 * most / wide * y).sqrt()
+        t = u / steps + self.background - most / steps
+        root = (t**2 + 4 * most / steps * y).sqrt()
         denominator = torch.where(root - t > 0, root - t, 1.0)
-        w = torch.where(t >= 0, 0.5 * (t + root), 2 * most / wide * y / denominator)
+        w = torch.where(t >= 0, 0.5 * (t + root), 2 * most / steps * y / denominator)
         inner = most * (1 - torch.where(y > 0, y / torch.where(w > 0, w, 1.0), 0.0))
         # where no light is expected the point is at the end of the domain, -background; a weight of zero leaves zero
-        return (most > 0) * torch.where(w > 0, inner, u + wide * self.background)
+        return (most > 0) * torch.where(w > 0, inner, u + steps * self.background)
 
     def _conjugate(self, u: Tensor) -> Tensor:
         y, a = self._data(u), 1 - self.gain * u

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.interop import ArrayLike
-from apheleia.core.space import Space, per_sample
+from apheleia.core.space import Space
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
@@ -31,6 +31,7 @@ class AbsoluteDistance(DataLoss):
     is_convex = True
     is_proximable = True
     has_exact_prox = True
+    coupled_axes = ()
     has_conjugate = True
 
     def __init__(self, y: ArrayLike, space: Space) -> None:
@@ -39,11 +40,10 @@ class AbsoluteDistance(DataLoss):
     def _value(self, x: Tensor) -> Tensor:
         return (x - self._data(x)).abs().sum(self.space.axes)
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         residual = x - self._data(x)
-        wide = per_sample(step, x, self.space.rank)
         size = residual.abs()
-        shrunk = (size - wide).clamp(min=0) / torch.where(size > 0, size, 1.0)
+        shrunk = (size - steps).clamp(min=0) / torch.where(size > 0, size, 1.0)
         return self._data(x) + shrunk * residual
 
     def _conjugate(self, u: Tensor) -> Tensor:

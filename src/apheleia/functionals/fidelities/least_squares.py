@@ -47,6 +47,7 @@ class SquaredDistance(DataLoss):
     is_quadratic = True
     is_proximable = True
     has_exact_prox = True
+    coupled_axes = ()
     has_conjugate = True
     is_strongly_convex = True
 
@@ -76,8 +77,8 @@ class SquaredDistance(DataLoss):
     def _grad(self, x: Tensor) -> Tensor:
         return self._wide(x) * (x - self._data(x))
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        ratio = per_sample(step * self.precision(x), x, self.space.rank)
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
+        ratio = steps * self._wide(x)
         return (x + ratio * self._data(x)) / (1 + ratio)
 
     def _conjugate(self, u: Tensor) -> Tensor:

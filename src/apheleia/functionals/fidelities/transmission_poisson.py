@@ -9,7 +9,7 @@ from torch import Tensor
 
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor
-from apheleia.core.space import Space, as_wide
+from apheleia.core.space import Space
 from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
 from apheleia.functionals.lambert import wright_omega
 from apheleia.operators.operator import Operator, register
@@ -41,6 +41,7 @@ class TransmissionDistance(DataLoss):
     """
 
     blank_scan: Tensor
+    coupled_axes = ()
 
     def __init__(self, y: ArrayLike, space: Space, blank_scan: float | ArrayLike, background: float = 0.0) -> None:
         super().__init__(y, space, "TransmissionPoisson")
@@ -97,9 +98,9 @@ class TransmissionDistance(DataLoss):
         passed = (self._log_blank(x) - x).exp()
         return passed * (self._data(x) / (passed + self.background) - 1) if self.background else self._data(x) - passed
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         # z - (x - s y) = s b exp(-z) =: w solves w + log w = log(s b) - (x - s y)
-        s = as_wide(torch.as_tensor(step, dtype=x.dtype, device=x.device), x, self.space.rank)
+        s = torch.as_tensor(steps, dtype=x.dtype, device=x.device)
         moved = x - s * self._data(x)
         positive = torch.where(s > 0, s, 1.0)
         scale = positive.log() + self._log_blank(x)

@@ -52,6 +52,7 @@ class GroupL1(Functional):
             raise ArgumentError(f"GroupL1: `axis` must lie between {-space.rank} and -1; got {axis}. Name each axis once.")
         super().__init__(space)
         self.axes = axes
+        self.coupled_axes = axes
 
     @property
     def formula(self) -> str:
@@ -79,15 +80,15 @@ class GroupL1(Functional):
     def _value(self, x: Tensor) -> Tensor:
         return self._sizes(x).sum(self.space.axes)
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        return (1 - self._shrink(x, step)) * x
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
+        return (1 - self._shrink(x, steps)) * x
 
-    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
-        return self._shrink(u, weight) * u
+    def _entrywise_conj_prox(self, u: Tensor, steps: Tensor | float, weight: Tensor | float) -> Tensor:
+        return self._shrink(u, per_sample(weight, u, self.space.rank)) * u
 
     def _shrink(self, u: Tensor, radius: Tensor | float) -> Tensor:
-        """Return min(1, radius / |u_group|), which projects onto |u_group| <= radius."""
-        square = torch.as_tensor(per_sample(radius, u, self.space.rank), dtype=u.real.dtype, device=u.device) ** 2
+        """Return min(1, radius / |u_group|), which projects onto |u_group| <= radius, one a group."""
+        square = torch.as_tensor(radius, dtype=u.real.dtype, device=u.device) ** 2
         # a radius of zero projects onto zero: the tiny floor keeps 0/0 out
         return (self._squares(u) / square.clamp(min=torch.finfo(u.dtype).tiny)).clamp_(min=1).rsqrt_()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
-from apheleia.core.space import IMAGE, Space, as_wide, per_sample
+from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors.simplex_threshold import simplex_threshold
 
@@ -36,10 +36,13 @@ class Indicator(Functional):
         distance = self.space.norm(x - self._project(x))
         return torch.where(distance <= _SLACK * self.space.norm(x).clamp(min=1.0), 0.0, torch.inf).to(x.real.dtype)
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         projected = self._project(x)
         # a step of zero, from a weight of zero, takes the constraint away, as it does in the energy
-        return torch.where(as_wide(step, x, self.space.rank) > 0, projected, x) if isinstance(step, Tensor) else projected
+        return torch.where(steps > 0, projected, x) if isinstance(steps, Tensor) else projected
+
+    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        return self._entrywise_prox(x, per_sample(step, x, self.space.rank))
 
 
 def _real(space: Space, who: str) -> Space:
@@ -71,6 +74,7 @@ class Box(Indicator):
         if not lower < upper:
             raise ArgumentError(f"Box: `lower` must be below `upper`; got {lower} and {upper}.")
         super().__init__(_real(space, "Box"))
+        self.coupled_axes = ()
         self.lower = float(lower)
         self.upper = float(upper)
 
@@ -110,6 +114,7 @@ class NonNegativity(Indicator):
 
     def __init__(self, space: Space = IMAGE) -> None:
         super().__init__(_real(space, "NonNegativity"))
+        self.coupled_axes = ()
 
     @property
     def formula(self) -> str:
@@ -193,6 +198,7 @@ class Simplex(Indicator):
         if not -space.rank <= axis < 0:
             raise ArgumentError(f"Simplex: `axis` must lie between {-space.rank} and -1; got {axis}.")
         super().__init__(_real(space, "Simplex"))
+        self.coupled_axes = (axis,)
         self.total = float(total)
         self.axis = axis
 

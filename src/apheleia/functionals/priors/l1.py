@@ -36,6 +36,7 @@ class L1(Functional):
     is_convex = True
     is_proximable = True
     has_exact_prox = True
+    coupled_axes = ()
     has_conjugate = True
 
     def __init__(self, space: Space = IMAGE) -> None:
@@ -49,12 +50,12 @@ class L1(Functional):
     def _value(self, x: Tensor) -> Tensor:
         return x.abs().sum(self.space.axes)
 
-    def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+    def _entrywise_prox(self, x: Tensor, steps: Tensor | float) -> Tensor:
         size = x.abs()
-        shrunk = (size - per_sample(step, x, self.space.rank)).clamp(min=0)
+        shrunk = (size - steps).clamp(min=0)
         return x * (shrunk / torch.where(size > 0, size, 1.0))
 
-    def _conj_prox(self, u: Tensor, step: Tensor | float, weight: Tensor | float) -> Tensor:
+    def _entrywise_conj_prox(self, u: Tensor, steps: Tensor | float, weight: Tensor | float) -> Tensor:
         wide = per_sample(weight, u, self.space.rank)
         size = u.abs()
         return torch.where(size > wide, u * (wide / torch.where(size > 0, size, 1.0)), u)
