@@ -394,6 +394,8 @@ _TERMS = (
     "several_parts",
 )
 
+_PRECONDITIONED = ("tv_denoising", "tv_deblurring_box", "lad_tv", "poisson_tv", "several_parts", "weighted_terms", "non_negative")
+
 ALGORITHMS = {
     case.name: case
     for case in [
@@ -414,6 +416,7 @@ ALGORITHMS = {
         AlgorithmCase("LSQR", ap.LSQR, ("least_squares",)),
         AlgorithmCase("DouglasRachford", ap.DouglasRachford, ("wavelet_inpainting", "simplex_projection")),
         AlgorithmCase("StochasticPrimalDual", ap.StochasticPrimalDual, ("tv_deblurring", "tv_deblurring_box"), tol=1e-3),
+        AlgorithmCase("PreconditionedPrimalDual", ap.PreconditionedPrimalDual, _PRECONDITIONED, tol=1e-5, max_steps=5000),
         AlgorithmCase("MirrorDescent", ap.MirrorDescent, ("simplex_projection",), tol=1e-4),
         # a penalty method: it gets near
         AlgorithmCase("HalfQuadraticSplitting", ap.HalfQuadraticSplitting, (*_PROXIMAL, *_TERMS), tol=1e-1, max_steps=150),

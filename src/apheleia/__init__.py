@@ -28,6 +28,7 @@ from apheleia.algorithms import (
     HalfQuadraticSplitting,
     LevenbergMarquardt,
     MirrorDescent,
+    PreconditionedPrimalDual,
     ProximalGradient,
     RichardsonLucy,
     StochasticPrimalDual,
@@ -104,6 +105,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MirrorDescent",
+    "PreconditionedPrimalDual",
     "StochasticPrimalDual",
     "DouglasRachford",
     "LSQR",

@@ -99,6 +99,7 @@ MODELS = {
     "LSQR": (damped,),
     "DouglasRachford": (sparse_masked,),
     "StochasticPrimalDual": (variation, boxed),
+    "PreconditionedPrimalDual": (variation, boxed),
     "MirrorDescent": (mixed,),
 }
 

@@ -19,6 +19,7 @@ from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
 from apheleia.algorithms.palm import PALM
+from apheleia.algorithms.preconditioned_primal_dual import PreconditionedPrimalDual
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
 from apheleia.algorithms.sirt import SIRT
@@ -28,6 +29,7 @@ from apheleia.algorithms.stochastic_primal_dual import StochasticPrimalDual
 __all__ = [
     "MirrorDescent",
     "StochasticPrimalDual",
+    "PreconditionedPrimalDual",
     "DouglasRachford",
     "LSQR",
     "SIRT",

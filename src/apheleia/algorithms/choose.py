@@ -21,6 +21,7 @@ from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
 from apheleia.algorithms.palm import PALM
+from apheleia.algorithms.preconditioned_primal_dual import PreconditionedPrimalDual
 from apheleia.algorithms.proximal_gradient import ProximalGradient
 from apheleia.algorithms.quadratic_update import partition
 from apheleia.algorithms.richardson_lucy import RichardsonLucy
@@ -52,6 +53,7 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     LSQR,
     DouglasRachford,
     StochasticPrimalDual,
+    PreconditionedPrimalDual,
     MirrorDescent,
 )
 """All algorithms, the more specific first."""
