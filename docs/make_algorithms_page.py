@@ -77,6 +77,10 @@ MODELS: dict[str, Callable[[], ap.Problem]] = {
         ap.LeastSquares(Matrix(RAYS[:6]), DATA[:6]) + ap.LeastSquares(Matrix(RAYS[6:]), DATA[6:]), ap.NonNegativity(ap.VECTOR)
     ),
     "Poisson counts, non-negative": lambda: ap.Problem(ap.KullbackLeibler(Matrix(RAYS), DATA), ap.NonNegativity(ap.VECTOR)),
+    "Poisson counts in subsets, non-negative": lambda: ap.Problem(
+        ap.KullbackLeibler(Matrix(RAYS[:6]), DATA[:6]) + ap.KullbackLeibler(Matrix(RAYS[6:]), DATA[6:]),
+        ap.NonNegativity(ap.VECTOR),
+    ),
     "Poisson counts: total variation": lambda: ap.Problem(
         ap.KullbackLeibler(Convolution(KERNEL), Y), ap.NonNegativity(), terms=((TV, Identity()),)
     ),

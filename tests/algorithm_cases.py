@@ -328,6 +328,19 @@ _ALL = [
         lambda: [Block("poisson", dense(BLUR), 1, (flat(COUNTS), 0.05, 0.1)), Block("box", EYE, 1, (0, np.inf))],
     ),
     ProblemCase(
+        "poisson_in_parts",
+        lambda t: ap.Problem(
+            0.8 * ap.KullbackLeibler(Diagonal(MASK.to(t)) @ BLUR, (MASK * COUNTS).to(t), gain=0.05, background=0.1)
+            + ap.KullbackLeibler(CIRCULAR, COUNTS.to(t), gain=0.1, background=0.1),
+            ap.NonNegativity(),
+        ),
+        lambda: [
+            Block("poisson", dense(Diagonal(MASK) @ BLUR), 0.8, (flat(MASK * COUNTS), 0.05, 0.1)),
+            Block("poisson", dense(CIRCULAR), 1, (flat(COUNTS), 0.1, 0.1)),
+            Block("box", EYE, 1, (0, np.inf)),
+        ],
+    ),
+    ProblemCase(
         # terms that are not homogeneous, with weights: a method that drops or squares a weight fails
         "weighted_terms",
         lambda t: ap.Problem(
@@ -412,6 +425,7 @@ ALGORITHMS = {
         AlgorithmCase("LBFGS", ap.LBFGS, _SMOOTH),
         AlgorithmCase("PALM", ap.PALM, ("rank_one",)),
         AlgorithmCase("RichardsonLucy", ap.RichardsonLucy, ("poisson",), tol=1e-3, max_steps=1000),
+        AlgorithmCase("OSEM", ap.OSEM, ("poisson_in_parts",), tol=1e-3, max_steps=1000),
         AlgorithmCase("SIRT", ap.SIRT, ("box_deblurring",)),
         AlgorithmCase("LSQR", ap.LSQR, ("least_squares",)),
         AlgorithmCase("DouglasRachford", ap.DouglasRachford, ("wavelet_inpainting", "simplex_projection")),

@@ -13,6 +13,9 @@ from apheleia.operators import BlindConvolution, Convolution, Diagonal, Identity
 SCALES = (1.0, 1e-2, 50.0)
 
 
+EVEN_ROWS = (torch.arange(IMAGE[1]) % 2 == 0).double()[:, None].expand(IMAGE).clone()
+
+
 def images(dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """Three images of different size, texture and noise; one of them easy."""
     flat = torch.full(IMAGE, 0.4, dtype=torch.float64)
@@ -50,6 +53,12 @@ def robust(y, w, s):
 
 def counted(y, w, s):
     return ap.Problem(w * ap.KullbackLeibler(BLUR, y.abs(), background=1e-3), ap.NonNegativity())
+
+
+def counted_in_parts(y, w, s):
+    masks = (EVEN_ROWS, 1 - EVEN_ROWS)
+    parts = [w * ap.KullbackLeibler(Diagonal(mask) @ BLUR, mask * y.abs(), background=1e-3) for mask in masks]
+    return ap.Problem(parts[0] + parts[1], ap.NonNegativity())
 
 
 def boxed_only(y, w, s):
@@ -95,6 +104,7 @@ MODELS = {
     "LBFGS": (smooth,),
     "PALM": (blind,),
     "RichardsonLucy": (counted,),
+    "OSEM": (counted_in_parts,),
     "SIRT": (boxed_only,),
     "LSQR": (damped,),
     "DouglasRachford": (sparse_masked,),

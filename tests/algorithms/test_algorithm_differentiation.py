@@ -8,7 +8,7 @@ from torch import nn
 import apheleia as ap
 from apheleia.core import NotConverged, Status
 from apheleia.functionals.fidelities.least_squares import SquaredDistance
-from apheleia.operators import BlindConvolution, Convolution, Identity, Matrix
+from apheleia.operators import BlindConvolution, Convolution, Diagonal, Identity, Matrix
 
 SHAPE = (1, 5, 6)
 TARGET = randn(*SHAPE, seed=20)
@@ -30,6 +30,11 @@ def model(name: str, y, weight, std, kernel) -> ap.Problem:
         # a kernel that is learned is not known to stay non-negative
         f = ap.KullbackLeibler(Convolution(kernel.detach()), y.abs() + 0.1, background=0.01)
         return ap.Problem(weight * f, ap.NonNegativity())
+    if name == "OSEM":
+        rows = (torch.arange(SHAPE[1]) % 2).double()[:, None].expand(SHAPE)
+        masks, blur = (rows, 1 - rows), Convolution(kernel.detach())
+        parts = [ap.KullbackLeibler(Diagonal(mask) @ blur, mask * (y.abs() + 0.1), background=0.01) for mask in masks]
+        return ap.Problem(weight * parts[0] + weight * parts[1], ap.NonNegativity())
     if name == "SIRT":
         return ap.Problem(ap.LeastSquares(Convolution(kernel.detach()), y, noise_std=std), ap.Box(0.1, 0.6))
     if name == "MirrorDescent":
@@ -75,6 +80,7 @@ MAKERS = {
     "LevenbergMarquardt": ap.LevenbergMarquardt,
     "GaussNewton": ap.GaussNewton,
     "RichardsonLucy": ap.RichardsonLucy,
+    "OSEM": ap.OSEM,
     "SIRT": ap.SIRT,
     "LSQR": ap.LSQR,
     "DouglasRachford": lambda: ap.DouglasRachford(step=0.5),
@@ -132,7 +138,8 @@ def test_unrolled_gradients_equal_differences(name):
     # and whose bound is a maximum over pixels in the kernel, with ties
     held = name in ("HalfQuadraticSplitting", "CondatVu", "StochasticPrimalDual", "PreconditionedPrimalDual", "PALM")
     names = ("y", "weight") if held else ("y", "weight", "std", "kernel")
-    names = {"RichardsonLucy": ("y",), "SIRT": ("y", "std"), "MirrorDescent": ("y", "std", "kernel")}.get(name, names)
+    own = {"RichardsonLucy": ("y",), "OSEM": ("y",), "SIRT": ("y", "std"), "MirrorDescent": ("y", "std", "kernel")}
+    names = own.get(name, names)
     x0 = randn(*SHAPE, seed=21)
 
     def loss(**values):
@@ -147,7 +154,7 @@ def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     iterative = name in ("ADMM", "HalfQuadraticSplitting")
     names = (
         ("y",)
-        if name in ("Gradient", "AcceleratedGradient", "LBFGS", "RichardsonLucy", "SIRT", "MirrorDescent")
+        if name in ("Gradient", "AcceleratedGradient", "LBFGS", "RichardsonLucy", "OSEM", "SIRT", "MirrorDescent")
         else ("y", "weight")
     )
 

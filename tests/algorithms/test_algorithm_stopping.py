@@ -251,6 +251,7 @@ def test_data_of_zeros_give_zeros(algorithm):
     }
     problem = {
         "RichardsonLucy": lambda: ap.Problem(ap.KullbackLeibler(CIRCULAR, y), ap.NonNegativity()),
+        "OSEM": lambda: ap.Problem(ap.KullbackLeibler(CIRCULAR, y) + ap.KullbackLeibler(CIRCULAR, y), ap.NonNegativity()),
         "SIRT": lambda: ap.Problem(f, ap.NonNegativity()),
         "DouglasRachford": lambda: ap.Problem(f, 0.1 * ap.L1()),
     }.get(algorithm, lambda: ap.Problem(f, 0.1 * priors.get(algorithm, ap.TotalVariation())))()

@@ -18,6 +18,7 @@ from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
+from apheleia.algorithms.osem import OSEM
 from apheleia.algorithms.palm import PALM
 from apheleia.algorithms.preconditioned_primal_dual import PreconditionedPrimalDual
 from apheleia.algorithms.proximal_gradient import ProximalGradient
@@ -34,6 +35,7 @@ __all__ = [
     "LSQR",
     "SIRT",
     "RichardsonLucy",
+    "OSEM",
     "ADMM",
     "ALGORITHMS",
     "FISTA",

@@ -20,6 +20,7 @@ from apheleia.algorithms.lbfgs import LBFGS
 from apheleia.algorithms.levenberg_marquardt import LevenbergMarquardt
 from apheleia.algorithms.lsqr import LSQR
 from apheleia.algorithms.mirror_descent import MirrorDescent
+from apheleia.algorithms.osem import OSEM
 from apheleia.algorithms.palm import PALM
 from apheleia.algorithms.preconditioned_primal_dual import PreconditionedPrimalDual
 from apheleia.algorithms.proximal_gradient import ProximalGradient
@@ -49,6 +50,7 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     LBFGS,
     PALM,
     RichardsonLucy,
+    OSEM,
     SIRT,
     LSQR,
     DouglasRachford,

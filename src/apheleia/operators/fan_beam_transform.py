@@ -100,6 +100,19 @@ class FanBeamTransform(RayTransform):
         self.detector_spacing = spacing
         self.centre = middle
 
+    def at(self, angle_deg: ArrayLike | Sequence[float]) -> FanBeamTransform:
+        """Return the transform of the same geometry for other views, at angles in degrees, (view,)."""
+        return FanBeamTransform(
+            angle_deg,
+            self.size,
+            self.source_distance,
+            self.detector_distance,
+            self.rays.shape[1],
+            detector_spacing=self.detector_spacing,
+            centre=self.centre,
+            pixel_size=self.pixel_size,
+        )
+
 
 def checked_fan(
     who: str,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy
 from torch import Tensor
 
 from apheleia.core.bound import Bound
+from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space
 from apheleia.operators.joseph import ParallelRays, Rays
 from apheleia.operators.line_integrals import line_integrals, spread_along_lines
@@ -32,6 +39,7 @@ class RayTransform(LinearOperator):
         Side of a pixel; integrals are in its unit.
     """
 
+    angle_deg: numpy.ndarray
     is_non_negative = True
     gram_majorants = ("cosine",)
     has_proved_majorants = False
@@ -41,6 +49,23 @@ class RayTransform(LinearOperator):
         self.size = size
         self.rays = rays
         self.pixel_size = pixel_size
+
+    @abstractmethod
+    def at(self, angle_deg: ArrayLike | Sequence[float]) -> Self:
+        """Return the transform of the same geometry for other views, at angles in degrees, (view,)."""
+
+    def interleaved(self, count: int) -> tuple[Self, ...]:
+        """Return the transforms of every `count`-th view, from the first, the second, ...: subset k sees y[..., k::count, :].
+
+        Raises
+        ------
+        ArgumentError
+            If the count is not a whole number between 1 and that of the views.
+        """
+        views = self.rays.shape[0]
+        if not isinstance(count, int) or not 1 <= count <= views:
+            raise ArgumentError(f"{self.name}.interleaved: `count` must lie between 1 and the {views} views; got {count!r}.")
+        return tuple(self.at(self.angle_deg[first::count]) for first in range(count))
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.pixel_size * line_integrals(x, self.rays, self.size)

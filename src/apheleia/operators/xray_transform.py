@@ -85,6 +85,17 @@ class XRayTransform(RayTransform):
         self.detector_spacing = spacing
         self.centre = middle
 
+    def at(self, angle_deg: ArrayLike | Sequence[float]) -> XRayTransform:
+        """Return the transform of the same geometry for other views, at angles in degrees, (view,)."""
+        return XRayTransform(
+            angle_deg,
+            self.size,
+            self.rays.shape[1],
+            detector_spacing=self.detector_spacing,
+            centre=self.centre,
+            pixel_size=self.pixel_size,
+        )
+
 
 def checked_geometry(
     who: str,
