@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -74,6 +75,8 @@ class FunctionalCase:
     """Standard deviation of the points to look at."""
     prox_tol: float = 1e-9
     """Relative accuracy of its proximal map: rounding, or the tolerance of its iterations."""
+    is_slow: bool = False
+    """Whether its value is the result of many iterations, so that its property tests run with the slow ones."""
 
     def __call__(self, **index: object) -> Functional:
         """Return a fresh functional."""
@@ -85,5 +88,11 @@ class FunctionalCase:
 
     def inside(self, batch: tuple[int, ...] | None = None, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
         """Draw a signal at which the energy is finite."""
-        x, F = self.x(batch, seed=seed, dtype=dtype), self()
-        return F.prox(x, 0.5) if F.is_proximable else x if bool(F(x).isfinite().all()) else x.abs() + 0.1
+        return _inside(self, self.batch if batch is None else batch, seed, dtype).clone()
+
+
+@cache
+def _inside(case: FunctionalCase, batch: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
+    # some proximal maps are long iterations, and many tests ask for the same point
+    x, F = case.x(batch, seed=seed, dtype=dtype), case()
+    return F.prox(x, 0.5) if F.is_proximable else x if bool(F(x).isfinite().all()) else x.abs() + 0.1

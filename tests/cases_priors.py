@@ -131,7 +131,7 @@ FUNCTIONALS = [
     FunctionalCase(
         "vectorial total variation, nuclear", lambda s: VectorialTotalVariation("nuclear"), (3, 3, 3), (2, 1, 2), prox_tol=1e-4
     ),
-    FunctionalCase("total generalised variation", lambda s: TotalGeneralizedVariation(), (1, 2, 3)),
+    FunctionalCase("total generalised variation", lambda s: TotalGeneralizedVariation(), (1, 2, 3), is_slow=True),
     FunctionalCase(
         "lifted least squares",
         lambda s: LeastSquares(Identity(), randn(s[0] // 3, *s[1:], seed=11)) @ ChannelBlocks(3, [0]),

@@ -65,22 +65,6 @@ def convergence(problem, algorithm, **options):
     return report.certificate("convergence")
 
 
-@every_pair
-def test_what_is_proved_converges(algorithm, problem):
-    case = ALGORITHMS[algorithm]
-    steps = 1 if algorithm == "HalfQuadraticSplitting" else 3000
-    made, x0 = PROBLEMS[problem].make(torch.float64), PROBLEMS[problem].start("default")
-    _, report = ap.solve(made, case.make(), x0=x0, tol=case.tol, max_steps=steps, throw=False)
-    certificate = report.certificate("convergence")
-    assert certificate.why
-    if certificate.status == "proved":
-        assert report.status is Status.CONVERGED
-    expected = {"ADMM": ("proved", "estimated"), "HalfQuadraticSplitting": ("none",), "PALM": ("estimated",)}.get(
-        algorithm, ("proved",)
-    )
-    assert certificate.status in expected
-
-
 @pytest.mark.parametrize("problem", ["least_squares", "tikhonov", "huber_smoothed"])
 @pytest.mark.parametrize("algorithm", [ap.Gradient, ap.ProximalGradient])
 def test_descent_is_proved_below_two_over_l_and_not_past_it(algorithm, problem):

@@ -159,18 +159,21 @@ def test_gradients_of_the_library_s_own_steps_equal_differences(name):
     )
 
     def loss(**values):
-        return total(run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values))
+        return total(run(name, ALGORITHMS[name].make(), ap.Unrolled(7), **values))
 
     check(loss, inputs(), names, rel=1e-3 if iterative else 1e-5)
 
 
-@pytest.mark.parametrize("name", ["ConjugateGradient", "AcceleratedGradient", "FISTA", "ChambollePock", "CondatVu"])
+@pytest.mark.parametrize(
+    "name",
+    ["ConjugateGradient", "AcceleratedGradient", "FISTA", "ChambollePock", pytest.param("CondatVu", marks=pytest.mark.slow)],
+)
 def test_unrolled_at_convergence_is_the_derivative_of_the_solution(name):
-    steps = {"ConjugateGradient": 30, "ChambollePock": 800, "CondatVu": 1500}.get(name, 300)
+    steps = {"ConjugateGradient": 30, "ChambollePock": 500, "CondatVu": 800}.get(name, 200)
     values = inputs()
 
     def solved(**values):
-        x, _ = ap.solve(model(name, **values), ALGORITHMS[name].make(), tol=1e-13, max_steps=20_000, throw=False)
+        x, _ = ap.solve(model(name, **values), ALGORITHMS[name].make(), tol=1e-10, max_steps=20_000, throw=False)
         return (x * TARGET).sum()
 
     (run(name, ALGORITHMS[name].make(), ap.Unrolled(steps), **values) * TARGET).sum().backward()
@@ -259,7 +262,7 @@ def test_no_gradient_is_nan(name, case):
             values["weight"].zero_()
         else:
             values["y"].fill_(0.4 if case == "constant" else 0.0)
-    run(name, ALGORITHMS[name].make(), ap.Unrolled(12), **values).sum().backward()
+    run(name, ALGORITHMS[name].make(), ap.Unrolled(6), **values).sum().backward()
     for key, value in values.items():
         assert value.grad is None or bool(value.grad.isfinite().all()), key
 

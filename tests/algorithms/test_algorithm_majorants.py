@@ -24,11 +24,11 @@ MODELS = [
 def test_chosen_and_right(A, shape, status):
     y = A(randn(*shape).cumsum(-1)) + 0.1 * randn(*A.output_shape(shape), seed=1)
     problem = ap.Problem(ap.LeastSquares(A, y, 0.7), 0.3 * ap.TotalVariation())
-    x, report = ap.solve(problem, x0=torch.zeros(shape, dtype=torch.float64), tol=1e-9)
-    other, _ = ap.solve(problem, ap.CondatVu(), x0=torch.zeros(shape, dtype=torch.float64), tol=1e-9, max_steps=100_000)
+    x, report = ap.solve(problem, x0=torch.zeros(shape, dtype=torch.float64), tol=1e-7)
+    other, _ = ap.solve(problem, ap.CondatVu(), x0=torch.zeros(shape, dtype=torch.float64), tol=1e-7, max_steps=100_000)
     assert (report.algorithm, report.certificate("convergence").status) == ("ADMM", status)
     assert "iterations" not in report.certificate("convergence").why
-    torch.testing.assert_close(problem(x), problem(other), rtol=1e-7, atol=0)
+    torch.testing.assert_close(problem(x), problem(other), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(("A", "shape", "status"), MODELS)
@@ -47,9 +47,9 @@ def test_a_batch_equals_one_by_one(A, shape, status):
 
 def test_a_majorant_that_is_only_a_multiple_of_the_identity_is_not_chosen():
     problem = ap.Problem(ap.LeastSquares(Decimation(2, ap.Space((1, 6, 6))), randn(1, 3, 3)), 0.3 * ap.TotalVariation())
-    x, report = ap.solve(problem, tol=1e-7)
+    x, report = ap.solve(problem, tol=1e-6)
     assert report.algorithm != "ADMM"
-    other, _ = ap.solve(problem, ap.ADMM(), tol=1e-7)
+    other, _ = ap.solve(problem, ap.ADMM(), tol=1e-6)
     torch.testing.assert_close(problem(x), problem(other), rtol=1e-5, atol=0)
 
 

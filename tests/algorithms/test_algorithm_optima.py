@@ -41,21 +41,28 @@ every_problem = pytest.mark.parametrize("problem", list(PROBLEMS))
 
 
 @every_pair
-def test_reaches_the_optimum_of_an_independent_solver(algorithm, problem):
+def test_reaches_the_optimum_of_an_independent_solver_and_claims_what_holds(algorithm, problem):
     case = ALGORITHMS[algorithm]
     made, x0 = PROBLEMS[problem].make(torch.float64), PROBLEMS[problem].start("default")
     x, report = ap.solve(made, case.make(), x0=x0, tol=case.tol, max_steps=case.max_steps, throw=False)
     # a penalty method may stop short of its tolerance, and may then not claim it
     assert report.status is Status.CONVERGED or algorithm == "HalfQuadraticSplitting"
     assert objective_excess(problem, x) < 2 * case.tol
+    # what is proved of a run is seen in the same one
+    certificate = report.certificate("convergence")
+    assert certificate.why
+    assert certificate.status != "proved" or report.status is Status.CONVERGED
+    others = {"ADMM": ("proved", "estimated"), "HalfQuadraticSplitting": ("none",), "PALM": ("estimated",)}
+    assert certificate.status in others.get(algorithm, ("proved",))
 
 
 @every_pair
-@pytest.mark.parametrize("start", ["default", "zero", "solution", "absurd"])
+@pytest.mark.parametrize("start", ["default", pytest.param("zero", marks=pytest.mark.slow), "solution", "absurd"])
 @pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=str)
 def test_converged_means_near_the_optimum(algorithm, problem, start, dtype):
     """PROBE: a solver that reports convergence at eight times the optimal objective."""
-    case, steps = PROBLEMS[problem], 30 if algorithm in ("ADMM", "HalfQuadraticSplitting") else 100
+    # the steps of these two may hold iterations of their own
+    case, steps = PROBLEMS[problem], {"ADMM": 30, "HalfQuadraticSplitting": 12}.get(algorithm, 100)
     x, report = ap.solve(
         case.make(dtype), ALGORITHMS[algorithm].make(), x0=case.start(start, dtype), max_steps=steps, throw=False
     )
@@ -84,7 +91,7 @@ def test_the_chosen_algorithm_converges(problem):
     assert 0 <= objective_excess(problem, x) + 1e-9 < 1e-3
 
 
-@pytest.mark.parametrize("exponent", [2, 3, 4, 5])
+@pytest.mark.parametrize("exponent", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 5])
 def test_converged_means_near_the_optimum_with_little_noise(exponent):
     """The objective at the optimum is a tiny share of that of an empty image: a tolerance on the latter would not do."""
     sharp = BLUR(NOISY)
@@ -94,7 +101,7 @@ def test_converged_means_near_the_optimum_with_little_noise(exponent):
     blocks = [Block("squares", dense(BLUR), 1, flat(y)), Block("groups", differences(), weight)]
     least = solve_densely(blocks, rho=1e-3)[1]
     for g in (weight * ap.TotalVariation(), weight * ap.TotalVariation() + ap.Box(-10, 10)):
-        x, report = ap.solve(ap.Problem(f, g), max_steps=3000, throw=False)
+        x, report = ap.solve(ap.Problem(f, g), max_steps=1000, throw=False)
         if report.status is Status.CONVERGED:
             # an objective below 1e-8 of that of an empty image counts as zero
             assert float(ap.Problem(f, g)(x)) < 1.5 * least + 1e-8 * float(f(torch.zeros_like(x)))

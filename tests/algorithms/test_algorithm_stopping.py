@@ -75,7 +75,7 @@ def test_an_infeasible_start_is_no_divergence(algorithm):
 def test_a_wide_box_is_no_divergence(width):
     """It makes the first gaps enormous; the solution is that without a box."""
     f, g = ap.LeastSquares(BLUR, BLURRED), 0.02 * ap.TotalVariation()
-    free, _ = ap.solve(ap.Problem(f, g), tol=1e-8)
+    free, _ = ap.solve(ap.Problem(f, g), tol=1e-6)
     problem = ap.Problem(f, ap.Box(-width, width), terms=((g, Identity()),))
     for x0 in (None, torch.full(IMAGE, -3 * width, dtype=torch.float64)):
         report = ap.solve(problem, x0=x0, max_steps=100, throw=False)[1]
@@ -127,7 +127,7 @@ def test_float32_stagnates_far_above_a_tiny_tolerance(algorithm, problem):
     assert report.status is Status.STAGNATED
     assert 1e-12 < float(report.residual) < 1e-3
     assert int(report.steps) < 10_000
-    exact, _ = ap.solve(PROBLEMS[problem].make(torch.float64), tol=1e-9)
+    exact, _ = ap.solve(PROBLEMS[problem].make(torch.float64), tol=1e-7)
     assert_close(x.double(), exact, rtol=1e-3, atol=1e-3)
 
 
@@ -167,13 +167,13 @@ def scaled(name: str, c: float) -> ap.Problem:
 
 
 @pytest.mark.parametrize("name", ["quadratic", "smooth", "l1", "box", "tv", "noise", "lad", "poisson"])
-@pytest.mark.parametrize("c", [1e-3, 255.0, 1e4])
-def test_units_do_not_matter(name, c):
+def test_units_do_not_matter(name):
     x, report = ap.solve(scaled(name, 1.0), tol=1e-6, max_steps=50_000)
-    other, scaled_report = ap.solve(scaled(name, c), tol=1e-6, max_steps=50_000)
-    assert_close(other / c, x, rtol=2e-3, atol=2e-4)
-    assert int(scaled_report.steps) <= 1.5 * int(report.steps) + 20
-    assert int(report.steps) <= 1.5 * int(scaled_report.steps) + 20
+    for c in (1e-3, 255.0, 1e4):
+        other, scaled_report = ap.solve(scaled(name, c), tol=1e-6, max_steps=50_000)
+        assert_close(other / c, x, rtol=2e-3, atol=2e-4)
+        assert int(scaled_report.steps) <= 1.5 * int(report.steps) + 20
+        assert int(report.steps) <= 1.5 * int(scaled_report.steps) + 20
 
 
 # --- starts and degenerate images ---------------------------------------------------------------------------------
@@ -212,25 +212,31 @@ def test_no_start_ruins_the_step_sizes(algorithm, problem):
 
 
 @pytest.mark.parametrize(
-    ("value", "shape"),
-    [
-        (0.0, (1, 1, 1)),
-        (0.7, (1, 1, 1)),
-        (-3.0, (1, 1, 5)),
-        pytest.param(0.7, (2, 4, 4), marks=pytest.mark.slow),
-        (0.0, (2, 4, 4)),
-    ],
+    ("value", "shape"), [(0.0, (1, 1, 1)), (0.7, (1, 1, 1)), (-3.0, (1, 1, 5)), (0.7, (2, 4, 4)), (0.0, (2, 4, 4))]
 )
-def test_constant_and_single_pixel_images(value, shape):
+@pytest.mark.parametrize("start", ["default", pytest.param("zero", marks=pytest.mark.slow), "near"])
+@pytest.mark.parametrize("fidelity", ["squares", "Huber", pytest.param("absolute", marks=pytest.mark.slow)])
+def test_constant_and_single_pixel_images(fidelity, start, value, shape):
     y = torch.full(shape, value, dtype=torch.float64)
-    A = BLUR
-    for f in (ap.LeastSquares(Identity(), y), ap.LeastSquares(A, y), ap.LeastAbsoluteDeviations(A, y), ap.HuberLoss(A, y, 0.1)):
+    fidelities = {
+        "squares": (ap.LeastSquares(Identity(), y), ap.LeastSquares(BLUR, y)),
+        "Huber": (ap.HuberLoss(BLUR, y, 0.1),),
+        "absolute": (ap.LeastAbsoluteDeviations(BLUR, y),),
+    }
+    x0 = {"default": None, "zero": torch.zeros(shape, dtype=torch.float64), "near": y + 0.1 * randn(*shape, seed=1)}[start]
+    for f in fidelities[fidelity]:
         for g in (0.1 * ap.TotalVariation(), 0.1 * ap.QuadraticSmoothness(), 0.1 * ap.SmoothedVariation()):
-            for x0 in (None, torch.zeros(shape, dtype=torch.float64), y + 0.1 * randn(*shape, seed=1)):
-                x, report = ap.solve(ap.Problem(f, g), x0=x0)
-                assert report.status is Status.CONVERGED
-                assert_close(x, y, rtol=2e-2, atol=2e-2)
-                assert float(report.objective) < 1e-2
+            x, report = ap.solve(ap.Problem(f, g), x0=x0)
+            assert report.status is Status.CONVERGED
+            assert_close(x, y, rtol=2e-2, atol=2e-2)
+            assert float(report.objective) < 1e-2
+
+
+def test_a_constant_image_under_absolute_deviations():
+    y = torch.full((1, 1, 1), 0.7, dtype=torch.float64)
+    x, report = ap.solve(ap.Problem(ap.LeastAbsoluteDeviations(BLUR, y), 0.1 * ap.TotalVariation()), x0=y - 0.1)
+    assert report.status is Status.CONVERGED
+    assert_close(x, y, rtol=2e-2, atol=2e-2)
 
 
 # no image of zeros lies on a simplex

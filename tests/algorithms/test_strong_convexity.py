@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from algorithm_cases import NOISY, PROBLEMS, optimum, randn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import apheleia as ap
@@ -77,6 +77,7 @@ PRIORS = {"none": None, "l1": 0.05 * ap.L1(ap.VECTOR), "elastic net": ElasticNet
 
 @pytest.mark.parametrize("restart", [True, False])
 @pytest.mark.parametrize("prior", PRIORS)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([1.0, 0.3]), least=st.sampled_from([0.03, 0.5, 1.0]))
 def test_the_claimed_linear_rate_holds_at_every_step(prior, restart, seed, share, least):
     problem = regression(seed, PRIORS[prior], least=least)
