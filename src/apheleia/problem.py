@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from apheleia.functionals.functional import Functional
 from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
+from apheleia.operators.operator import Operator
 
 __all__ = ["Problem", "Term"]
 
@@ -46,8 +48,10 @@ class Problem(nn.Module):
 
     Raises
     ------
+    ArgumentError
+        If a part is no functional, or a term no pair of a functional and a linear operator.
     ShapeError
-        If the spaces do not fit together.
+        If the spaces or the batch axes do not fit together.
     CapabilityError
         If a part is neither smooth nor proximable nor split.
 
@@ -65,7 +69,10 @@ class Problem(nn.Module):
         super().__init__()
         for name, part in (("f", f), ("g", g)):
             if part is not None and not isinstance(part, Functional):
-                raise ArgumentError(f"Problem: `{name}` must be a functional; got {type(part).__name__}.")
+                raise ArgumentError(f"Problem: `{name}` must be a functional; got {type(part).__name__}. {_advice(part)}")
+        if not isinstance(terms, Sequence) or not all(_is_term(term) for term in terms):
+            got = type(terms).__name__ if not isinstance(terms, Sequence) else [_kind(term) for term in terms]
+            raise ArgumentError(f"Problem: `terms` must be pairs (functional, linear operator) in a list; got {got}.")
         for h, K in terms:
             if not h.space.accepts(K.codomain.shape):
                 fault = f"{h.name} takes ({h.space}), {K.name} gives ({K.codomain})"
@@ -82,6 +89,8 @@ class Problem(nn.Module):
         self.non_smooth = tuple(part for part in parts if not _by_gradient(part))
         self.smooth, self.simple, self.split_terms = _sorted(parts, self.terms, self.space)
         self.unbounded = tuple(part for part in self.smooth if not part.is_smooth)
+        # batch axes that do not fit are refused here, and not in the middle of a run
+        _ = self.batch_shape
 
     @property
     def formula(self) -> str:
@@ -260,6 +269,25 @@ def _joined(parts: list[Functional]) -> list[Functional]:
     if len(apart) < 2 or not Sum(apart).has_exact_prox:
         return parts
     return [part for part in parts if part not in apart] + [Sum(apart)]
+
+
+def _advice(part: object) -> str:
+    """Return what to write instead of something that is no functional."""
+    if isinstance(part, Operator | torch.Tensor | numpy.ndarray):
+        return "An operator and its data make one: LeastSquares(A, y)."
+    if isinstance(part, int | float):
+        return "A weight stands before its prior: 0.1 * TotalVariation()."
+    return "Several are added: F + G." if isinstance(part, Sequence) else "Such as LeastSquares(A, y) and TotalVariation()."
+
+
+def _is_term(term: object) -> bool:
+    if not isinstance(term, Sequence) or len(term) != 2:
+        return False
+    return isinstance(term[0], Functional) and isinstance(term[1], LinearOperator)
+
+
+def _kind(term: object) -> str:
+    return f"({', '.join(type(part).__name__ for part in term)})" if isinstance(term, Sequence) else type(term).__name__
 
 
 def _by_gradient(part: Functional) -> bool:

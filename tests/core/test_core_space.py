@@ -26,7 +26,7 @@ COMPLEX = Space((None,), is_complex=True)
 
 @pytest.mark.parametrize("sizes", [(0,), (3, -1), (None, 0)])
 def test_sizes_are_at_least_one(sizes):
-    with pytest.raises(ArgumentError, match="Space: sizes must be at least 1 or None for any; got"):
+    with pytest.raises(ArgumentError, match="Space: sizes must be whole numbers of at least 1, or None for any; got"):
         Space(sizes)
 
 

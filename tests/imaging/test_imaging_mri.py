@@ -68,11 +68,11 @@ def test_root_sum_of_squares():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: birdcage_sensitivities((0, 4), 2), "`size` must be height and width"),
+        (lambda: birdcage_sensitivities((0, 4), 2), r"`size` must be \(height, width\)"),
         (lambda: birdcage_sensitivities((4, 4), 0), "`coils` must be at least 1"),
         (lambda: birdcage_sensitivities((4, 4), 2, radius=1.2), r"`radius` finite and above sqrt\(2\); got 2 and 1.2"),
         (lambda: birdcage_sensitivities((4, 4), 2, radius=float("inf")), "`radius` finite and above"),
-        (lambda: variable_density_mask((4,), 2), "`size` must be height and width"),
+        (lambda: variable_density_mask((4,), 2), r"`size` must be \(height, width\)"),
         (lambda: variable_density_mask((4, 4), 0.5), "`acceleration` must be at least 1; got 0.5"),
         (lambda: variable_density_mask((4, 4), 4, 0.3), r"`center_fraction` must lie between 0 and 1 / acceleration = 0.25"),
         (lambda: variable_density_mask((4, 4), 4, power=-1), "`power` must be at least 0; got -1"),

@@ -61,7 +61,7 @@ def test_check_adjoint_finds_a_lost_batch():
 
 
 def test_check_adjoint_needs_sizes():
-    with pytest.raises(ArgumentError, match="needs fixed sizes"):
+    with pytest.raises(ArgumentError, match=r"The checks of Identity need a signal shape, \(channel, height, width\); give one"):
         check_adjoint(Identity())
 
 

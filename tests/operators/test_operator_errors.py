@@ -159,11 +159,11 @@ def test_sum_of_unlike_spaces():
 
 
 def test_operators_combine_with_operators_only():
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(ArgumentError, match=r"Identity @ \.\.\.: `@` joins two linear operators; got int"):
         Identity() @ 3
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(ArgumentError, match=r"Identity \+ \.\.\.: `\+` joins two linear operators; got int\. A number is c \*"):
         Identity() + 3
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(ArgumentError, match=r"Identity \+ \.\.\.: `\+` joins two linear operators; got Square"):
         Identity() + Square()
 
 

@@ -12,6 +12,7 @@ from apheleia.algorithms.gradient import bounded_obstacle, smooth_obstacle
 from apheleia.algorithms.optimality import optimality_residual
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.problem import Problem
 
 __all__ = ["AcceleratedGradient"]
@@ -49,9 +50,9 @@ class AcceleratedGradient(Algorithm):
 
     def __init__(self, step: float | None = None, restart: bool = True, strong_convexity: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"AcceleratedGradient: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
-        if strong_convexity is not None and not strong_convexity >= 0:
+        if strong_convexity is not None and not (is_number(strong_convexity) and strong_convexity >= 0):
             raise ArgumentError(
                 f"AcceleratedGradient: `strong_convexity` must be at least zero; got {strong_convexity!r}. Or leave it out."
             )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
+from apheleia.core.errors import ArgumentError
 from apheleia.functionals.functional import Functional
 from apheleia.operators.linear import LinearOperator
 from apheleia.problem import Problem
@@ -65,6 +66,8 @@ def duality_gap(problem: Problem, x: Tensor, duals: tuple[Tensor, ...]) -> Tenso
         An upper bound on objective(x) - minimum, up to rounding in the precision of `x`, which float64 accounts for; +inf where
         the dual point is infeasible; None where no conjugate is known.
     """
+    if not isinstance(problem, Problem):
+        raise ArgumentError(f"duality_gap: `problem` must be a Problem; got {type(problem).__name__}. Write Problem(f, g).")
     structure = _dual_structure(problem)
     if structure is None or len(duals) != len(problem.split_terms) or not problem.is_convex:
         return None

@@ -18,6 +18,7 @@ from apheleia.algorithms.primal_dual import (
 )
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import as_wide
 from apheleia.problem import Problem
 
@@ -55,7 +56,7 @@ class CondatVu(Algorithm):
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"CondatVu: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.primal_step = step
 

@@ -12,6 +12,7 @@ from apheleia.algorithms.algorithm import Algorithm, State
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import as_wide
 from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
@@ -62,7 +63,7 @@ class DouglasRachford(Algorithm):
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"DouglasRachford: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.fixed_step = step
 

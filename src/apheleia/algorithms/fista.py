@@ -13,6 +13,7 @@ from apheleia.algorithms.optimality import optimality_residual
 from apheleia.algorithms.proximal_gradient import proximal_obstacle, proximal_part
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.problem import Problem
 
 __all__ = ["FISTA"]
@@ -50,9 +51,9 @@ class FISTA(Algorithm):
 
     def __init__(self, step: float | None = None, restart: bool = True, strong_convexity: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"FISTA: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
-        if strong_convexity is not None and not strong_convexity >= 0:
+        if strong_convexity is not None and not (is_number(strong_convexity) and strong_convexity >= 0):
             raise ArgumentError(f"FISTA: `strong_convexity` must be at least zero; got {strong_convexity!r}. Or leave it out.")
         self.fixed_step = step
         self.restart = restart

@@ -12,6 +12,7 @@ from apheleia.algorithms.spectral import SpectralState, search_smoothness, spect
 from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.problem import Problem
 
 __all__ = ["Gradient", "bounded_obstacle", "descent_certificate", "search_certificate", "smooth_obstacle"]
@@ -44,7 +45,7 @@ class Gradient(Algorithm):
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"Gradient: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.fixed_step = step
 

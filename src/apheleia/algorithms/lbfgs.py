@@ -15,6 +15,7 @@ from apheleia.algorithms.spectral import search_smoothness
 from apheleia.algorithms.step_sizes import safe_value
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import Space, as_wide
 from apheleia.problem import Problem
 
@@ -97,7 +98,7 @@ class LBFGS(Algorithm):
         super().__init__()
         if not isinstance(memory, int) or memory < 1:
             raise ArgumentError(f"LBFGS: `memory` must be a whole number >= 1; got {memory!r}.")
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"LBFGS: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.memory = memory
         self.first_step = step

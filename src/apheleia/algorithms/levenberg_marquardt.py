@@ -19,6 +19,7 @@ from apheleia.algorithms.linearised import (
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.problem import Problem
 
 __all__ = ["LevenbergMarquardt"]
@@ -73,7 +74,7 @@ class LevenbergMarquardt(Algorithm):
 
     def __init__(self, damping: float = 1e-2) -> None:
         super().__init__()
-        if not damping > 0:
+        if not (is_number(damping) and damping > 0):
             raise ArgumentError(f"LevenbergMarquardt: `damping` must be above zero; got {damping!r}.")
         self.damping = damping
 

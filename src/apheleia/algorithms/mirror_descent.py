@@ -15,6 +15,7 @@ from apheleia.algorithms.step_sizes import safe_value
 from apheleia.core.bound import Bound
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import as_wide
 from apheleia.functionals.calculus import Scaled
 from apheleia.functionals.priors.indicators import Simplex
@@ -64,7 +65,7 @@ class MirrorDescent(Algorithm):
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"MirrorDescent: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.fixed_step = step
 

@@ -12,6 +12,7 @@ from apheleia.algorithms.optimality import optimality_residual
 from apheleia.algorithms.spectral import SpectralState, search_smoothness, spectral_init, spectral_step
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.functionals.functional import Functional
 from apheleia.problem import Problem
 
@@ -45,7 +46,7 @@ class ProximalGradient(Algorithm):
 
     def __init__(self, step: float | None = None) -> None:
         super().__init__()
-        if step is not None and not step > 0:
+        if step is not None and not (is_number(step) and step > 0):
             raise ArgumentError(f"ProximalGradient: `step` must be above zero; got {step!r}. Leave it out and it is chosen.")
         self.fixed_step = step
 

@@ -13,6 +13,7 @@ from apheleia.algorithms.conjugate_gradient import quadratic_hessian
 from apheleia.algorithms.optimality import Reference, optimality_residual, reference
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.functionals.calculus import Scaled
 from apheleia.functionals.priors.indicators import Box, NonNegativity
 from apheleia.problem import Problem
@@ -60,7 +61,7 @@ class SIRT(Algorithm):
 
     def __init__(self, relaxation: float = 1.0) -> None:
         super().__init__()
-        if not relaxation > 0:
+        if not (is_number(relaxation) and relaxation > 0):
             raise ArgumentError(f"SIRT: `relaxation` must be above zero; got {relaxation!r}. It is proved to converge below 2.")
         self.relaxation = relaxation
 

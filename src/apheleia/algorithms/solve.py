@@ -19,7 +19,7 @@ from apheleia.algorithms.measure import Measure, in_float64
 from apheleia.algorithms.stopping import Scales, Watch, has_grown
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError, NotConverged
-from apheleia.core.interop import ArrayLike, as_tensor, to_numpy
+from apheleia.core.interop import ArrayLike, as_tensor, is_number, to_numpy
 from apheleia.core.report import History, Report, Status
 from apheleia.operators.linear import LinearOperator
 from apheleia.problem import Problem
@@ -97,11 +97,11 @@ def solve(
     >>> report.status.name
     'CONVERGED'
     """
-    if not tol > 0:
+    if not (is_number(tol) and tol > 0):
         raise ArgumentError(f"solve: `tol` must be above zero; got {tol!r}.")
     if not isinstance(max_steps, int) or max_steps < 1:
         raise ArgumentError(f"solve: `max_steps` must be a whole number >= 1; got {max_steps!r}.")
-    _check_arguments(problem, algorithm, diff)
+    _check_arguments(problem, algorithm, diff, callbacks)
     from_numpy = problem.is_from_numpy or isinstance(x0, numpy.ndarray)
     lifted = problem.lifted()
     if lifted is not None:
@@ -171,14 +171,17 @@ def _solve_lifted(
     return x, report
 
 
-def _check_arguments(problem: object, algorithm: object, diff: object) -> None:
+def _check_arguments(problem: object, algorithm: object, diff: object, callbacks: object) -> None:
     if not isinstance(problem, Problem):
         raise ArgumentError(f"solve: `problem` must be a Problem; got {type(problem).__name__}. Write Problem(f, g).")
     if algorithm is not None and not isinstance(algorithm, Algorithm):
-        got = f"the class {algorithm.__name__}; write {algorithm.__name__}()" if isinstance(algorithm, type) else repr(algorithm)
+        kind = type(algorithm).__name__
+        got = f"the class {algorithm.__name__}; write {algorithm.__name__}()" if isinstance(algorithm, type) else f"a {kind}"
         raise ArgumentError(f"solve: `algorithm` must be an algorithm such as FISTA(); got {got}. Leave it out and it is chosen.")
     if diff is not None and not isinstance(diff, Differentiation):
         raise ArgumentError(f"solve: `diff` must be Unrolled(steps), Truncated(steps, last) or None; got {diff!r}.")
+    if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
+        raise ArgumentError(f"solve: `callbacks` must be functions in a list; got {type(callbacks).__name__}. Write [function].")
 
 
 def _run(

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from apheleia.core.bound import Bound
-from apheleia.core.errors import ShapeError
-from apheleia.core.space import Space
+from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.space import Space, check_space
 from apheleia.operators.foreign import linear_map
 from apheleia.operators.linear import LinearOperator
 
@@ -109,11 +109,26 @@ def fixed_space(space: Space, size: int, who: str, arg: str) -> Space:
 
     Raises
     ------
+    ArgumentError
+        If it is no Space.
     ShapeError
         If its sizes are not all known, or their product is not `size`.
     """
+    check_space(space, who, arg)
     held = math.prod(n or 0 for n in space.shape)
     if held != size:
         known = f"holds {held}" if space.is_fixed else "leaves sizes open"
         raise ShapeError(f"{who}: `{arg}` must be a Space of {size} numbers, such as Space(({size},)); ({space}) {known}.")
     return space
+
+
+def check_ours(A: object, who: str) -> None:
+    """Refuse what is no linear operator of ours.
+
+    Raises
+    ------
+    ArgumentError
+        If A is something else.
+    """
+    if not isinstance(A, LinearOperator):
+        raise ArgumentError(f"{who}: `A` must be a linear operator of Apheleia; got {type(A).__name__}.")

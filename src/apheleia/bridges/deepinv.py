@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from apheleia.bridges.array_operator import check_ours
 from apheleia.core.errors import ArgumentError, MissingExtraError, ShapeError
 from apheleia.core.interop import accepts_numpy
 from apheleia.core.space import IMAGE, Space
@@ -227,11 +228,12 @@ def to_deepinv_physics(A: LinearOperator, shape: tuple[int, ...]) -> nn.Module:
     MissingExtraError
         If DeepInverse is not installed.
     """
+    check_ours(A, "to_deepinv_physics")
     if A.domain.is_complex or A.codomain.is_complex:
         raise ArgumentError(
             f"to_deepinv_physics: {A.name} is complex; DeepInverse's images are real, with two channels for complex."
         )
-    A.output_shape(tuple(shape))
+    A.output_shape(shape)
     base = cast(Any, _deepinv("to_deepinv_physics").physics.LinearPhysics)
 
     @final

@@ -11,7 +11,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, MissingExtraError, ShapeError
 from apheleia.core.interop import ArrayLike
-from apheleia.core.space import Space
+from apheleia.core.space import Space, as_size
 from apheleia.operators.foreign import linear_map
 from apheleia.operators.fourier_sampling import ToeplitzGram, checked_frequencies, toeplitz_kernel
 from apheleia.operators.linear import LinearOperator
@@ -68,10 +68,11 @@ class NonuniformFourierTransform(LinearOperator):
             raise ArgumentError(f"{who}: `frequencies` get no gradient here. Use operators.FourierSampling to learn them.")
         if not 0 < tol < 1:
             raise ArgumentError(f"{who}: `tol` must lie between 0 and 1; got {tol!r}.")
+        size = as_size(size, who, "size")
         _finufft()
         super().__init__(Space((None, *size), is_complex), Space((None, f.shape[0]), is_complex=True))
         self.register_buffer("frequencies", f)
-        self.size = (int(size[0]), int(size[1]))
+        self.size = size
         self.tol = tol
 
     def _forward(self, x: Tensor) -> Tensor:

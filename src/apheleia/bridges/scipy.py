@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from apheleia.bridges.array_operator import ArrayMap, ArrayOperator, fixed_space, rowwise
+from apheleia.bridges.array_operator import ArrayMap, ArrayOperator, check_ours, fixed_space, rowwise
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, MissingExtraError, ShapeError
 from apheleia.core.interop import to_numpy
@@ -109,7 +109,7 @@ def to_scipy(
     Raises
     ------
     ArgumentError
-        If the sizes are not known, or A is real on one side and complex on the other.
+        If A is none, its sizes are not known, or it is real on one side and complex on the other.
     ShapeError
         If A has parameters per sample.
     MissingExtraError
@@ -122,6 +122,7 @@ def to_scipy(
     >>> lsqr(to_scipy(Diagonal(torch.tensor([[[1.0, 2.0, 4.0]]])), (1, 1, 3)), numpy.array([1.0, 1.0, 1.0]))[0].round(6)
     array([1.  , 0.5 , 0.25])
     """
+    check_ours(A, "to_scipy")
     if A.domain.is_complex != A.codomain.is_complex:
         raise ArgumentError(
             f"to_scipy: {A.name} is real on one side and complex on the other, linear over the real numbers only; scipy's "
@@ -135,6 +136,7 @@ def as_scipy(
 ) -> scipy.sparse.linalg.LinearOperator:
     """Return A as scipy's operator, whatever its fields; `who` names the caller in messages."""
     linalg = _scipy(who)[1]
+    check_ours(A, who)
     known = A._known_shape(None if shape is None else tuple(shape))
     if known is None:
         raise ArgumentError(f"{who}: {A.name} works on any size; give shape=({A.domain}).")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
 
-__all__ = ["ArrayLike", "accepts_numpy", "as_tensor", "is_floating"]
+__all__ = ["ArrayLike", "accepts_numpy", "as_tensor", "is_floating", "is_number"]
 
 ArrayLike = Tensor | numpy.ndarray
 """What users may pass wherever data are expected."""
@@ -63,19 +65,43 @@ def is_floating(x: Tensor) -> bool:
     return x.is_floating_point() or x.is_complex()
 
 
+def check_finite(x: Tensor, who: str, arg: str, advice: str) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises
+    ------
+    ArgumentError
+        With their number and the advice.
+    """
+    bad = int((~x.detach().isfinite()).sum())
+    if bad:
+        raise ArgumentError(f"{who}: `{arg}` must be finite; got {bad} NaN or infinite values. {advice}")
+
+
+def is_number(value: object) -> bool:
+    """Return whether `value` is one real number, so that comparing it with another is no error of its own."""
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex()
+    return isinstance(value, numbers.Real)
+
+
 def accepts_numpy(method: Callable[_Parameters, Any]) -> Callable[_Parameters, Any]:
     """Let a method of tensors be called with ndarrays: they become tensors, and its tensors come back as ndarrays."""
+    names = tuple(inspect.signature(method).parameters)
 
     @functools.wraps(method)
     def wrapper(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
         values = (*args, *kwargs.values())
         if not any(isinstance(value, numpy.ndarray) for value in values):
             return method(*args, **kwargs)
+        who = f"{type(args[0]).__name__}.{method.__name__}" if names[0] == "self" else method.__name__
 
-        def convert(value: Any) -> Any:
-            return as_tensor(value, method.__qualname__, "argument") if isinstance(value, numpy.ndarray) else value
+        def convert(name: str, value: Any) -> Any:
+            return as_tensor(value, who, name) if isinstance(value, numpy.ndarray) else value
 
-        result = method(*map(convert, args), **{name: convert(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
+        # arguments beyond the last name are for the method itself to refuse
+        positional = [*map(convert, names, args), *args[len(names) :]]
+        result = method(*positional, **{name: convert(name, value) for name, value in kwargs.items()})  # type: ignore[arg-type]
         return to_numpy(result)
 
     return wrapper

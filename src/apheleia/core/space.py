@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.interop import is_floating
+from apheleia.core.interop import is_floating, is_number
 
 __all__ = ["IMAGE", "VECTOR", "Space", "batch_shape", "expand_batch", "per_sample"]
+
+PRECISIONS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+"""What signals may hold: half precision has no FFT on CPUs, and its rounding is coarser than any tolerance."""
+
+
+def _holds_sizes(value: object) -> bool:
+    return isinstance(value, Sequence) and all(size is None or isinstance(size, numbers.Integral) for size in value)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Space:
     Raises
     ------
     ArgumentError
-        If a size is below 1.
+        If a size is no whole number of at least 1, or `is_complex` no boolean.
 
     Examples
     --------
@@ -42,9 +51,14 @@ class Space:
     is_complex: bool = False
 
     def __post_init__(self) -> None:
+        if not _holds_sizes(self.shape) or any(size is not None and size < 1 for size in self.shape):
+            raise ArgumentError(f"Space: sizes must be whole numbers of at least 1, or None for any; got {self.shape!r}.")
         object.__setattr__(self, "shape", tuple(self.shape))
-        if any(size is not None and size < 1 for size in self.shape):
-            raise ArgumentError(f"Space: sizes must be at least 1 or None for any; got {self.shape}.")
+        if not isinstance(self.is_complex, bool):
+            raise ArgumentError(
+                f"Space: `is_complex` must be True or False; got {self.is_complex!r}. "
+                "A weight stands before its prior: 0.1 * TotalVariation()."
+            )
 
     @property
     def rank(self) -> int:
@@ -72,7 +86,8 @@ class Space:
         Raises
         ------
         ShapeError
-            If its trailing axes do not fit or are empty, if it holds integers, or if it is complex and the space is real.
+            If its trailing axes do not fit or are empty, if it holds integers or half-precision numbers, or if it is complex
+            and the space is real.
         """
         if not isinstance(x, Tensor):
             raise ShapeError(f"{who}: `{arg}` must be a tensor or an ndarray; got {type(x).__name__}.")
@@ -86,6 +101,11 @@ class Space:
         if not is_floating(x):
             raise ShapeError(
                 f"{who}: `{arg}` must hold floating-point numbers; got {x.dtype}. Convert it, for instance x / 255 for bytes."
+            )
+        if x.dtype not in PRECISIONS:
+            raise ShapeError(
+                f"{who}: `{arg}` must hold single or double precision numbers; got {x.dtype}. "
+                f"Convert it: {arg}.to({PRECISIONS[0]})."
             )
         if x.is_complex() and not self.is_complex:
             raise ShapeError(f"{who}: `{arg}` must be real; got {x.dtype}. Take its real part or a complex operator.")
@@ -157,6 +177,45 @@ IMAGE = Space((None, None, None))
 
 VECTOR = Space((None,))
 """Real vectors of any length."""
+
+
+def as_shape(value: Sequence[int], who: str, arg: str) -> tuple[int, ...]:
+    """Return `value` as a tuple of sizes.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no sequence of whole numbers.
+    """
+    if not _holds_sizes(value) or None in value:
+        raise ArgumentError(f"{who}: `{arg}` must be a tuple of whole numbers such as (1, 64, 48); got {value!r}.")
+    return tuple(value)
+
+
+def as_size(value: Sequence[int], who: str, arg: str) -> tuple[int, int]:
+    """Return `value` as height and width.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no pair of whole numbers of at least 1.
+    """
+    if not _holds_sizes(value) or len(value) != 2 or None in value or min(value) < 1:
+        raise ArgumentError(f"{who}: `{arg}` must be (height, width), whole numbers of at least 1; got {value!r}.")
+    return int(value[0]), int(value[1])
+
+
+def check_space(value: object, who: str, arg: str) -> None:
+    """Refuse what is no space.
+
+    Raises
+    ------
+    ArgumentError
+        If `value` is something else.
+    """
+    if not isinstance(value, Space):
+        hint = f" A weight stands before its prior: {value} * {who}()." if is_number(value) else ""
+        raise ArgumentError(f"{who}: `{arg}` must be a Space such as IMAGE or Space((1, 64, 48)); got {value!r}.{hint}")
 
 
 def _pairs(x: Tensor) -> Tensor:

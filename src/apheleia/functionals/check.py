@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from apheleia.core.errors import CheckError
-from apheleia.core.space import Space
+from apheleia.core.errors import ArgumentError, CheckError, ShapeError
+from apheleia.core.space import Space, as_shape
 from apheleia.functionals.functional import Functional
 
 __all__ = ["check_gradient", "check_prox"]
@@ -56,7 +56,7 @@ def check_gradient(
     True
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    space = Space(tuple(shape), F.space.is_complex)
+    space = _signals(F, shape, "check_gradient")
     defects = []
     for _ in range(3):
         x = scale * space.randn(batch, generator=generator, dtype=torch.complex128 if space.is_complex else torch.float64)
@@ -123,7 +123,7 @@ def check_prox(
     True
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    space = Space(tuple(shape), F.space.is_complex)
+    space = _signals(F, shape, "check_prox")
     dtype = torch.complex128 if space.is_complex else torch.float64
     x = scale * space.randn(batch, generator=generator, dtype=dtype)
     p = F.prox(x, step).detach()
@@ -150,3 +150,13 @@ def check_prox(
             f"above {tol:.3g}. The map is not argmin_u step * F(u) + 1/2 |u - x|^2; a common cause is a factor in the step."
         )
     return worst
+
+
+def _signals(F: Functional, shape: tuple[int, ...], who: str) -> Space:
+    """Return the space of signals of `shape`, if F takes them."""
+    if not isinstance(F, Functional):
+        raise ArgumentError(f"{who}: `F` must be a functional; got {type(F).__name__}.")
+    space = Space(as_shape(shape, who, "shape"), F.space.is_complex)
+    if not F.space.accepts(space.shape):
+        raise ShapeError(f"{who}: {F.name} takes signals ({F.space}); got ({space}).")
+    return space

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from apheleia.core.bound import Bound
-from apheleia.core.errors import ArgumentError, CapabilityError
-from apheleia.core.interop import ArrayLike, accepts_numpy
-from apheleia.core.space import IMAGE, Space, per_sample
+from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
+from apheleia.core.interop import ArrayLike, accepts_numpy, is_number
+from apheleia.core.space import IMAGE, Space, as_shape, check_space, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.segment import Segment
 from apheleia.operators.transforms import Basis
@@ -33,6 +33,11 @@ class Functional(nn.Module, ABC):
     ----------
     space : Space
         Where its argument lives; all axes before the signal's are batch axes.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no Space.
     """
 
     is_convex: bool = False
@@ -73,6 +78,7 @@ class Functional(nn.Module, ABC):
 
     def __init__(self, space: Space = IMAGE) -> None:
         super().__init__()
+        check_space(space, type(self).__name__, "space")
         self.space = space
 
     @property
@@ -331,13 +337,17 @@ class Functional(nn.Module, ABC):
 
     def _fixed(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
         if shape is not None:
-            return tuple(shape)
+            shape = as_shape(shape, self.name, "shape")
+            if not self.space.accepts(shape):
+                raise ShapeError(f"{self.name}: signals must have shape ({self.space}); got {shape}.")
+            return shape
         if not self.space.is_fixed:
             raise CapabilityError(f"{self.name}: the number depends on the image size; give shape=({self.space}).")
         return tuple(size for size in self.space.shape if size is not None)
 
     def _require_prox(self, step: Tensor | float) -> None:
-        if not bool((torch.as_tensor(step) > 0).all()):
+        real = is_number(step) or (isinstance(step, Tensor) and not step.is_complex())
+        if not real or not bool((torch.as_tensor(step) > 0).all()):
             raise ArgumentError(f"{self.name}.prox: `step` must be above zero; got {step!r}.")
         if not self.is_proximable:
             other = (
@@ -360,12 +370,17 @@ class Functional(nn.Module, ABC):
     def __add__(self, other: Functional) -> Sum:
         from apheleia.functionals.calculus import Sum
 
-        return Sum((self, other)) if isinstance(other, Functional) else NotImplemented
+        if not isinstance(other, Functional):
+            raise ArgumentError(f"{self.name} + ...: `+` joins two functionals; got {type(other).__name__}.")
+        return Sum((self, other))
 
     def __matmul__(self, operator: LinearOperator) -> Composition:
         from apheleia.functionals.calculus import Composition
 
-        return Composition(self, operator) if isinstance(operator, LinearOperator) else NotImplemented
+        if not isinstance(operator, LinearOperator):
+            got = type(operator).__name__
+            raise ArgumentError(f"{self.name} @ ...: a functional is composed with a linear operator, F @ K; got {got}.")
+        return Composition(self, operator)
 
 
 def is_within(size: Tensor, limit: float = 1.0) -> Tensor:

@@ -8,6 +8,7 @@ from os import PathLike
 import numpy
 
 from apheleia.core.errors import ArgumentError, FileError
+from apheleia.core.interop import is_number
 from apheleia.imaging.matlab_kernels import is_hdf5, read_matlab_kernel
 from apheleia.io import DEFAULT_BUDGET_BYTES, read
 
@@ -33,7 +34,7 @@ def gaussian_kernel(sigma: float, radius: int | None = None) -> numpy.ndarray:
     ArgumentError
         If sigma is not above zero.
     """
-    if not 0 < sigma < math.inf:
+    if not (is_number(sigma) and 0 < sigma < math.inf):
         raise ArgumentError(f"gaussian_kernel: `sigma` must be a number above zero, in pixels; got {sigma!r}.")
     half = math.ceil(4 * sigma) if radius is None else radius
     profile = numpy.exp(-0.5 * (numpy.arange(-half, half + 1) / sigma) ** 2)
@@ -54,8 +55,8 @@ def box_kernel(size: int) -> numpy.ndarray:
     ArgumentError
         If the size is below 1.
     """
-    if size < 1:
-        raise ArgumentError(f"box_kernel: `size` must be at least 1 pixel; got {size!r}.")
+    if not isinstance(size, int) or size < 1:
+        raise ArgumentError(f"box_kernel: `size` must be a whole number of pixels >= 1; got {size!r}.")
     return numpy.full((size, size), 1 / size**2)
 
 
@@ -71,7 +72,14 @@ def sampling_kernel(scale: int) -> numpy.ndarray:
     -------
     ndarray of float64, (2 scale - 1, 2 scale - 1)
         Its centre is at scale - 1, so that output pixel n reads the inputs n to n + scale - 1.
+
+    Raises
+    ------
+    ArgumentError
+        If the scale is below 1.
     """
+    if not isinstance(scale, int) or scale < 1:
+        raise ArgumentError(f"sampling_kernel: `scale` must be a whole number >= 1; got {scale!r}.")
     kernel = numpy.zeros((2 * scale - 1, 2 * scale - 1))
     kernel[:scale, :scale] = 1 / scale**2
     return kernel

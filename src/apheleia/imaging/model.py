@@ -111,7 +111,7 @@ class ImagingModel:
     def __post_init__(self) -> None:
         if self.prior not in PRIORS:
             raise ArgumentError(f"restore: `prior` must be one of {', '.join(PRIORS)}; got {self.prior!r}.")
-        if self.scale < 1:
+        if not isinstance(self.scale, int) or self.scale < 1:
             raise ArgumentError(f"restore: `scale` must be a whole number >= 1; got {self.scale!r}.")
 
     @property

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.interop import accepts_numpy
+from apheleia.core.interop import accepts_numpy, as_tensor, is_number
+from apheleia.core.space import as_size
 
 __all__ = ["birdcage_sensitivities", "root_sum_of_squares", "variable_density_mask"]
 
@@ -51,11 +52,11 @@ def birdcage_sensitivities(size: tuple[int, int], coils: int, radius: float = 1.
     >>> torch.allclose(root_sum_of_squares(maps), torch.ones(1, 8, 8, dtype=torch.float64))
     True
     """
-    _check_size("birdcage_sensitivities", size)
-    if coils < 1 or not math.sqrt(2) < radius < math.inf:
+    size = as_size(size, "birdcage_sensitivities", "size")
+    if not isinstance(coils, int) or coils < 1 or not math.sqrt(2) < radius < math.inf:
         raise ArgumentError(
             f"birdcage_sensitivities: `coils` must be at least 1 and `radius` finite and above sqrt(2); "
-            f"got {coils} and {radius:.4g}."
+            f"got {coils!r} and {radius:.4g}."
         )
     # centres of pixels on [-1, 1]
     rows, columns = ((2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1 for n in size)
@@ -114,11 +115,11 @@ def variable_density_mask(
     True
     """
     who = "variable_density_mask"
-    _check_size(who, size)
+    size = as_size(size, who, "size")
     if pattern not in get_args(Pattern):
         raise ArgumentError(f"{who}: `pattern` must be one of {', '.join(get_args(Pattern))}; got {pattern!r}.")
-    if not acceleration >= 1:
-        raise ArgumentError(f"{who}: `acceleration` must be at least 1; got {acceleration}.")
+    if not (is_number(acceleration) and acceleration >= 1):
+        raise ArgumentError(f"{who}: `acceleration` must be at least 1; got {acceleration!r}.")
     if not 0 <= center_fraction <= 1 / acceleration:
         raise ArgumentError(
             f"{who}: `center_fraction` must lie between 0 and 1 / acceleration = {1 / acceleration:.4g}; got {center_fraction}."
@@ -158,11 +159,7 @@ def root_sum_of_squares(images: Tensor) -> Tensor:
     ShapeError
         If there is no axis of coils.
     """
+    images = as_tensor(images, "root_sum_of_squares", "images")
     if images.ndim < 3:
         raise ShapeError(f"root_sum_of_squares: `images` must be (*batch, coil, height, width); got {tuple(images.shape)}.")
     return torch.linalg.vector_norm(images, dim=-3, keepdim=True)
-
-
-def _check_size(who: str, size: tuple[int, int]) -> None:
-    if len(size) != 2 or min(size) < 1:
-        raise ArgumentError(f"{who}: `size` must be height and width, at least 1 each; got {size}.")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ShapeError
-from apheleia.core.interop import accepts_numpy
+from apheleia.core.interop import accepts_numpy, as_tensor
 from apheleia.operators.boundary import extend
 from apheleia.operators.wavelet import WaveletTransform
 
@@ -44,8 +44,9 @@ def estimate_noise_std(y: Tensor, known: Tensor | None = None) -> Tensor:
     -----
     Source: D. Donoho, I. Johnstone, Biometrika 81 (1994), doi:10.1093/biomet/81.3.425.
     """
-    height, width = (size - size % 2 for size in y.shape[-2:])
-    if y.ndim != 3 or min(height, width) < 4:
+    y = as_tensor(y, "estimate_noise_std", "y")
+    height, width = (size - size % 2 for size in y.shape[-2:]) if y.ndim == 3 else (0, 0)
+    if min(height, width) < 4:
         raise ShapeError(
             f"estimate_noise_std: `y` must be (channel, height, width) of at least 4 x 4 pixels; got {tuple(y.shape)}."
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 
 __all__ = ["airy_psf", "defocus_psf", "defocus_stack_psf", "gaussian_psf", "moffat_psf", "motion_psf"]
 
@@ -228,6 +229,8 @@ def motion_psf(length: float, angle_deg: float = 0.0) -> Tensor:
     (torch.Size([1, 5]), torch.Size([5, 1]))
     """
     _check("motion_psf", length=length)
+    if not (is_number(angle_deg) and math.isfinite(angle_deg)):
+        raise ArgumentError(f"motion_psf: `angle_deg` must be a finite number; got {angle_deg!r}.")
     count = max(2, math.ceil(16 * length))
     along = (torch.arange(count, dtype=torch.float64) + 0.5) / count * length - 0.5 * length
     x, y = along * math.cos(math.radians(angle_deg)), -along * math.sin(math.radians(angle_deg))
@@ -291,7 +294,7 @@ def _pixels(values: Tensor, count: int) -> Tensor:
 
 def _check(who: str, **lengths: float) -> None:
     for name, value in lengths.items():
-        if not 0 < value < math.inf:
+        if not (is_number(value) and 0 < value < math.inf):
             raise ArgumentError(f"{who}: `{name}` must be above zero; got {value!r}.")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.interop import is_number
 from apheleia.core.report import Report
 from apheleia.imaging.model import ImagingModel
 from apheleia.imaging.noise import estimate_noise_std
@@ -137,14 +138,17 @@ def restore(
     """
     began = time.perf_counter()
     model = ImagingModel() if model is None else model
+    if not isinstance(model, ImagingModel):
+        got = type(model).__name__
+        raise ArgumentError(f"restore: `model` must be an ImagingModel, such as ImagingModel(kernel=...); got {got}.")
     tell = progress or (lambda words, share: None)
     pages = _pages(image)
     known = None if mask is None else _mask(mask, tuple(pages.shape[-2:]), pages.dtype)
-    if noise_std is not None and not noise_std > 0:
+    if noise_std is not None and not (is_number(noise_std) and noise_std > 0):
         raise ArgumentError(
             f"restore: the noise must be above zero, in units of full scale; got {noise_std}. Leave it out: auto."
         )
-    if weight is not None and not weight >= 0:
+    if weight is not None and not (is_number(weight) and weight >= 0):
         raise ArgumentError(f"restore: `weight` must be at least zero; got {weight}. Leave it out: auto.")
     middle = pages[len(pages) // 2]
     std, noise_how = (noise_std, "given") if noise_std is not None else _estimated(middle, known, resolution, tell)
@@ -251,6 +255,8 @@ def _layout(pages: numpy.ndarray, shape: tuple[int, ...]) -> numpy.ndarray:
 
 
 def _mask(mask: numpy.ndarray, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    if not isinstance(mask, numpy.ndarray):
+        raise ShapeError(f"restore: `mask` must be an ndarray {size}; got {type(mask).__name__}.")
     if mask.shape != size:
         raise ShapeError(f"restore: `mask` must have the image's height and width {size}; got {mask.shape}.")
     known = torch.from_numpy(mask != 0).to(dtype)[None]

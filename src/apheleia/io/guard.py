@@ -113,7 +113,7 @@ def open_user_file(path: str | os.PathLike[str], budget_bytes: int = DEFAULT_BUD
     """
     if budget_bytes <= 0:
         raise ArgumentError(f"open_user_file needs a positive `budget_bytes`; got {budget_bytes}.")
-    name = os.fspath(path)
+    name = as_name(path, "open_user_file")
     size = _regular_size(name)
     if size > budget_bytes:
         _refuse_size(name, f"is a file of {gibibytes(size)}", size, budget_bytes)
@@ -169,3 +169,16 @@ def _refuse_size(name: str, what: str, needed: int, budget_bytes: int) -> NoRetu
         f"{name} {what}, more than the limit of {gibibytes(budget_bytes)}: if you trust it, raise the limit with "
         f"--max-bytes {needed} on the command line or budget_bytes={needed} in Python."
     )
+
+
+def as_name(path: str | os.PathLike[str], who: str) -> str:
+    """Return the name of a file.
+
+    Raises
+    ------
+    ArgumentError
+        If `path` is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"{who}: `path` must name a file, a text or a pathlib.Path; got {type(path).__name__}.")
+    return os.fspath(path)

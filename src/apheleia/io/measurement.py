@@ -62,6 +62,8 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.axes not in AXES:
             raise ArgumentError(f"Measurement needs `axes` to be one of {', '.join(AXES)}; got {self.axes!r}.")
+        if not isinstance(self.data, np.ndarray):
+            raise ArgumentError(f"Measurement: `data` must be an ndarray; got {type(self.data).__name__}.")
         shape = self.data.shape
         if len(self.axes) != len(shape):
             raise ShapeError(f"Measurement: axes {self.axes} need {len(self.axes)} dimensions; data have shape {shape}.")

@@ -10,6 +10,7 @@ import numpy as np
 from apheleia.core.errors import ApheleiaError, ArgumentError, FileError
 from apheleia.io import jpeg, png, tiff
 from apheleia.io.atomic import atomic_path
+from apheleia.io.guard import as_name
 from apheleia.io.measurement import Measurement
 
 __all__ = ["write"]
@@ -49,7 +50,7 @@ def write(path: str | os.PathLike[str], measurement: Measurement | np.ndarray, *
     MissingExtraError
         If Pillow or tifffile is needed and not installed.
     """
-    name = os.fspath(path)
+    name = as_name(path, "write")
     kind = FORMATS.get(Path(name).suffix.lower())
     if kind is None:
         raise FileError(f"{name} cannot be written: its suffix is {Path(name).suffix!r}, expected one of {', '.join(FORMATS)}.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from apheleia.core.errors import ShapeError
-from apheleia.core.interop import ArrayLike, as_tensor
+from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.interop import ArrayLike, as_tensor, is_number
 
 __all__ = ["psnr"]
 
@@ -29,6 +29,8 @@ def psnr(x: ArrayLike, truth: ArrayLike, full_scale: float = 1.0) -> float:
     ------
     ShapeError
         If the shapes differ.
+    ArgumentError
+        If the full scale is not above zero.
 
     Examples
     --------
@@ -36,6 +38,8 @@ def psnr(x: ArrayLike, truth: ArrayLike, full_scale: float = 1.0) -> float:
     20.0
     """
     first, second = as_tensor(x, "psnr", "x"), as_tensor(truth, "psnr", "truth")
+    if not (is_number(full_scale) and full_scale > 0):
+        raise ArgumentError(f"psnr: `full_scale` must be above zero, 255 for bytes; got {full_scale!r}.")
     if first.shape != second.shape:
         raise ShapeError(f"psnr: `x` and `truth` must have one shape; got {tuple(first.shape)} and {tuple(second.shape)}.")
     wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float64)

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
-from apheleia.core.space import Space
+from apheleia.core.space import Space, as_shape
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.transforms import RANK, Basis
 
@@ -97,6 +97,8 @@ class Crop(LinearOperator):
     is_non_negative = True
 
     def __init__(self, shape: tuple[int, int, int], window: tuple[int, int]) -> None:
+        if (len(as_shape(shape, "Crop", "shape")), len(as_shape(window, "Crop", "window"))) != (3, 2):
+            raise ShapeError(f"Crop: expected (channel, height, width) and (height, width); got {shape} and {window}.")
         if window[0] > shape[1] or window[1] > shape[2] or min(window) < 1:
             raise ShapeError(f"Crop: `window` must lie inside {shape[1:]}; got {window}.")
         super().__init__(Space(shape), Space((shape[0], *window)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.space import IMAGE, Space
+from apheleia.core.space import IMAGE, Space, as_shape
 from apheleia.operators.linear import LinearOperator
 
 __all__ = ["ChannelBlocks"]
@@ -50,7 +50,9 @@ class ChannelBlocks(LinearOperator):
     is_non_negative = True
 
     def __init__(self, blocks: int, indices: Sequence[int], space: Space = IMAGE) -> None:
-        kept = tuple(indices)
+        if not isinstance(blocks, int) or blocks < 1:
+            raise ArgumentError(f"ChannelBlocks: `blocks` must be a whole number >= 1; got {blocks!r}.")
+        kept = as_shape(indices, "ChannelBlocks", "indices")
         if not kept or len(set(kept)) < len(kept) or not all(0 <= index < blocks for index in kept):
             raise ArgumentError(f"ChannelBlocks: `indices` must name some of {blocks} blocks, from 0, each once; got {kept}.")
         channels, *rest = space.shape

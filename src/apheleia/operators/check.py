@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from apheleia.core.errors import CheckError
-from apheleia.core.space import Space
+from apheleia.core.errors import ArgumentError, CheckError, ShapeError
+from apheleia.core.space import Space, as_shape
 from apheleia.operators.diagnose import find_adjoint_fault
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator
@@ -259,6 +259,12 @@ def _draw(
     A: Operator, shape: tuple[int, ...] | None, batch: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator
 ) -> Tensor:
     """Draw x in the domain of A, on the device of A's parameters."""
-    space = A.domain if shape is None else Space(tuple(shape), A.domain.is_complex)
+    if not isinstance(A, Operator):
+        raise ArgumentError(f"The checks of operators take an Operator; got {type(A).__name__}.")
+    if shape is None and not A.domain.is_fixed:
+        raise ArgumentError(f"The checks of {A.name} need a signal shape, ({A.domain}); give one after the operator.")
+    space = A.domain if shape is None else Space(as_shape(shape, "The checks of operators", "shape"), A.domain.is_complex)
+    if not A.domain.accepts(space.shape):
+        raise ShapeError(f"The checks of {A.name} need a signal shape, ({A.domain}); got ({space}).")
     device = next((t.device for t in (*A.parameters(), *A.buffers())), None)
     return _randn(space, batch, dtype, generator).to(device)

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.interop import ArrayLike, as_tensor, is_floating
+from apheleia.core.interop import ArrayLike, as_tensor, check_finite, is_floating
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.operators.boundary import Boundary, extend, fold
 from apheleia.operators.filters import CosineFilter, FourierFilter
@@ -44,7 +44,7 @@ class Convolution(LinearOperator):
     ShapeError
         If the kernel has fewer than two axes, an empty one, or complex entries, or if the space is complex or does not fit it.
     ArgumentError
-        If the boundary is unknown.
+        If the boundary is unknown, or the kernel not finite.
 
     Notes
     -----
@@ -73,6 +73,7 @@ class Convolution(LinearOperator):
             raise ArgumentError(f"Convolution: `boundary` must be one of {', '.join(get_args(Boundary))}; got {boundary!r}.")
         if not is_floating(k):
             k = k.double()
+        check_finite(k, "Convolution", "kernel", "Measure it anew, or set what is unknown to zero.")
         if space.is_complex:
             raise ShapeError(f"Convolution: it works on real images; got the space ({space}).")
         channels = k.shape[-3] if k.ndim > 2 and k.shape[-3] > 1 else None

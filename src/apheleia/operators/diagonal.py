@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
-from apheleia.core.interop import ArrayLike, as_tensor, is_floating
+from apheleia.core.interop import ArrayLike, as_tensor, check_finite, is_floating
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
@@ -33,6 +33,8 @@ class Diagonal(LinearOperator):
     ------
     ShapeError
         If d does not fit the space.
+    ArgumentError
+        If d is not finite.
 
     Notes
     -----
@@ -55,6 +57,7 @@ class Diagonal(LinearOperator):
         d = as_tensor(diagonal, "Diagonal", "diagonal")
         if not is_floating(d):
             d = d.double()
+        check_finite(d, "Diagonal", "diagonal", "Zero masks a number of the signal.")
         if d.is_complex() and not space.is_complex:
             raise ShapeError("Diagonal: complex factors need a complex space; got a real one.")
         own = tuple(d.shape[max(d.ndim - space.rank, 0) :])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
-from apheleia.core.space import Space
+from apheleia.core.space import Space, as_shape, check_space
 from apheleia.operators.linear import LinearOperator
 
 __all__ = ["Duplication"]
@@ -43,10 +43,13 @@ class Duplication(LinearOperator):
     is_non_negative = True
 
     def __init__(self, groups: Sequence[Sequence[int]], space: Space) -> None:
+        check_space(space, "Duplication", "space")
         if not space.is_fixed:
             raise ArgumentError(f"Duplication: `space` must fix all sizes; got ({space}).")
         size = math.prod(n for n in space.shape if n is not None)
-        lists = [[int(place) for place in group] for group in groups]
+        if not isinstance(groups, Sequence):
+            raise ArgumentError(f"Duplication: `groups` must be lists of places in a list; got {type(groups).__name__}.")
+        lists = [list(as_shape(group, "Duplication", "groups")) for group in groups]
         if not lists or not all(group and len(set(group)) == len(group) for group in lists):
             raise ArgumentError("Duplication: give at least one group, none of them empty and none with a place twice.")
         if not all(0 <= place < size for group in lists for place in group):

@@ -9,7 +9,7 @@ from typing import final
 import numpy
 
 from apheleia.core.errors import ArgumentError
-from apheleia.core.interop import ArrayLike
+from apheleia.core.interop import ArrayLike, is_number
 from apheleia.operators.joseph import Rays
 from apheleia.operators.ray_transform import RayTransform
 from apheleia.operators.xray_transform import checked_centre, checked_geometry
@@ -136,12 +136,12 @@ def checked_fan(
     # the spacing is checked once it is known
     checked_geometry(who, angle_deg, size, detectors, pixel_size, pixel_size)
     radius = math.hypot(*size) / 2 * pixel_size
-    if not (source_distance > radius and math.isfinite(source_distance)):
+    if not (is_number(source_distance) and source_distance > radius and math.isfinite(source_distance)):
         raise ArgumentError(
             f"{who}: `source_distance` must exceed half the image's diagonal, {radius:.4g}, and be finite; "
             f"got {source_distance!r}."
         )
-    if not (detector_distance >= 0 and math.isfinite(detector_distance)):
+    if not (is_number(detector_distance) and detector_distance >= 0 and math.isfinite(detector_distance)):
         raise ArgumentError(f"{who}: `detector_distance` must be at least zero and finite; got {detector_distance!r}.")
     seen = pixel_size * (source_distance + detector_distance) / source_distance
     spacing = seen if detector_spacing is None else detector_spacing

@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor, is_floating
-from apheleia.core.space import Space
+from apheleia.core.space import Space, as_size
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
 
@@ -61,9 +61,10 @@ class FourierSampling(LinearOperator):
 
     def __init__(self, frequencies: ArrayLike, size: tuple[int, int], is_complex: bool = False) -> None:
         f = checked_frequencies(frequencies, "FourierSampling")
+        size = as_size(size, "FourierSampling", "size")
         super().__init__(Space((None, *size), is_complex), Space((None, f.shape[-2]), is_complex=True))
         register(self, "frequencies", f)
-        self.size = (int(size[0]), int(size[1]))
+        self.size = size
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._prepared(x.dtype.to_complex())._forward(x)

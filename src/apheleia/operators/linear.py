@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, CapabilityError, ShapeError
 from apheleia.core.interop import ArrayLike, accepts_numpy, as_tensor
-from apheleia.core.space import Space, as_wide, per_sample
+from apheleia.core.space import Space, as_shape, as_wide, per_sample
 from apheleia.operators.norm import power_iteration, schur_bound
 from apheleia.operators.operator import Operator, register
 from apheleia.operators.transforms import RANK, Basis, transform
@@ -223,7 +223,7 @@ class LinearOperator(Operator):
         if not isinstance(other, LinearOperator):
             if isinstance(other, Tensor | numpy.ndarray):
                 raise ArgumentError(f"{self.name} @ array: `@` joins two operators. Call one to apply it: A(x), A.adjoint(y).")
-            return NotImplemented
+            raise ArgumentError(f"{self.name} @ ...: `@` joins two linear operators; got {type(other).__name__}.")
         if not self.domain.accepts(other.codomain.shape):
             raise ShapeError(
                 f"{self.name} @ {other.name}: the left one takes ({self.domain}), the right one gives ({other.codomain})."
@@ -234,11 +234,13 @@ class LinearOperator(Operator):
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         if not isinstance(other, LinearOperator):
-            return NotImplemented
+            raise ArgumentError(
+                f"{self.name} + ...: `+` joins two linear operators; got {type(other).__name__}. A number is c * Identity()."
+            )
         return _Sum(self, other)
 
     def __sub__(self, other: LinearOperator) -> LinearOperator:
-        return self + (-1.0) * other
+        return self + (-1.0 * other if isinstance(other, LinearOperator) else other)
 
     def __neg__(self) -> LinearOperator:
         return (-1.0) * self
@@ -251,9 +253,10 @@ class LinearOperator(Operator):
 
     def _known_shape(self, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if shape is not None:
-            if not self.domain.accepts(tuple(shape)):
-                raise ShapeError(f"{self.name}: signals must have shape ({self.domain}); got {tuple(shape)}.")
-            return tuple(shape)
+            shape = as_shape(shape, self.name, "shape")
+            if not self.domain.accepts(shape):
+                raise ShapeError(f"{self.name}: signals must have shape ({self.domain}); got {shape}.")
+            return shape
         return tuple(self.domain.shape) if self.domain.is_fixed else None  # type: ignore[return-value]
 
     def _device(self) -> torch.device | None:
@@ -540,10 +543,12 @@ def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
     Raises
     ------
     ArgumentError
-        If there is none.
+        If there is none, or something else.
     ShapeError
         If their spaces differ.
     """
+    if not isinstance(operators, Sequence) or not all(isinstance(operator, LinearOperator) for operator in operators):
+        raise ArgumentError(f"stack: give linear operators in a list, stack([A, B]); got {type(operators).__name__}.")
     if not operators:
         raise ArgumentError("stack: give at least one operator; got none.")
     return _Stack(operators)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
-from apheleia.core.interop import ArrayLike, as_tensor, is_floating
+from apheleia.core.interop import ArrayLike, as_tensor, check_finite, is_floating
 from apheleia.core.space import Space
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import register
@@ -30,6 +30,8 @@ class Matrix(LinearOperator):
     ------
     ShapeError
         If it has fewer than two axes or an empty one.
+    ArgumentError
+        If it is not finite.
 
     Notes
     -----
@@ -45,6 +47,7 @@ class Matrix(LinearOperator):
             raise ShapeError(f"Matrix: `matrix` must have shape (*batch, m, n) with m, n >= 1; got {tuple(m.shape)}.")
         if not is_floating(m):
             m = m.double()
+        check_finite(m, "Matrix", "matrix", "Leave out the rows that were not measured.")
         super().__init__(Space((m.shape[-1],), m.is_complex()), Space((m.shape[-2],), m.is_complex()))
         register(self, "matrix", m)
         self.is_non_negative = not m.is_complex() and not m.requires_grad and bool((m >= 0).all())

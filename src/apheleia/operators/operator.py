@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from apheleia.core.errors import ShapeError
 from apheleia.core.interop import accepts_numpy
-from apheleia.core.space import Space
+from apheleia.core.space import Space, as_shape, check_space
 
 if TYPE_CHECKING:
     from apheleia.operators.linear import LinearOperator
@@ -25,10 +25,17 @@ class Operator(nn.Module, ABC):
     ----------
     domain, codomain : Space
         Where its argument and its value live; sizes may be None for any.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is no Space.
     """
 
     def __init__(self, domain: Space, codomain: Space) -> None:
         super().__init__()
+        for arg, space in (("domain", domain), ("codomain", codomain)):
+            check_space(space, type(self).__name__, arg)
         self.domain = domain
         self.codomain = codomain
 
@@ -88,15 +95,17 @@ class Operator(nn.Module, ABC):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the signal shape of A(x) for x of signal `shape`, without batch axes."""
+        shape = as_shape(shape, self.name, "shape")
         if not self.domain.accepts(shape):
-            raise ShapeError(f"{self.name}: signals must have shape ({self.domain}); got {tuple(shape)}.")
-        return self._output_shape(tuple(shape))
+            raise ShapeError(f"{self.name}: signals must have shape ({self.domain}); got {shape}.")
+        return self._output_shape(shape)
 
     def input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the signal shape of x for data A(x) of signal `shape`, without batch axes."""
+        shape = as_shape(shape, self.name, "shape")
         if not self.codomain.accepts(shape):
-            raise ShapeError(f"{self.name}: data must have shape ({self.codomain}); got {tuple(shape)}.")
-        return self._input_shape(tuple(shape))
+            raise ShapeError(f"{self.name}: data must have shape ({self.codomain}); got {shape}.")
+        return self._input_shape(shape)
 
     def _output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return _fixed_or_same(self.codomain, shape, self.name)

@@ -11,7 +11,7 @@ from torch import Tensor
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import accepts_numpy
-from apheleia.core.space import Space, per_sample
+from apheleia.core.space import Space, as_size, per_sample
 from apheleia.operators.linear import LinearOperator
 from apheleia.operators.multi_coil_mri import MultiCoilMRI
 from apheleia.operators.operator import Operator
@@ -150,6 +150,8 @@ def spectral_initialization(
     Source: for weights of this form see W. Luo, W. Alghamdi, Y. Lu, Optimal spectral initialization for signal recovery with
     applications to phase retrieval (2018), arXiv:1811.04420.
     """
+    if not isinstance(A, PhaseRetrieval):
+        raise ArgumentError(f"spectral_initialization: `A` must be a PhaseRetrieval; got {type(A).__name__}.")
     if steps < 1:
         raise ArgumentError(f"spectral_initialization: `steps` must be at least 1; got {steps}.")
     y = A.codomain.check(y, "spectral_initialization", "y").clamp(min=0)
@@ -211,8 +213,9 @@ def coded_diffraction(size: tuple[int, int], count: int, *, generator: torch.Gen
     Source: E. Candès, X. Li, M. Soltanolkotabi, IEEE Transactions on Information Theory 61 (2015),
     doi:10.1109/TIT.2015.2399924.
     """
-    if count < 1 or min(size) < 1:
-        raise ArgumentError(f"coded_diffraction: height, width and `count` must be at least 1; got {size} and {count}.")
+    size = as_size(size, "coded_diffraction", "size")
+    if not isinstance(count, int) or count < 1:
+        raise ArgumentError(f"coded_diffraction: `count` must be a whole number >= 1; got {count!r}.")
     quarters = torch.randint(4, (count, *size), generator=generator)
     strong = torch.rand(count, *size, generator=generator, dtype=torch.float64) < 0.2
     phases = torch.tensor([1, 1j, -1, -1j], dtype=torch.complex128)[quarters]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.space import Space, per_sample
+from apheleia.core.space import Space, check_space, per_sample
 from apheleia.operators.identity import Identity
 from apheleia.operators.linear import LinearOperator
 
@@ -59,6 +59,7 @@ class RandomProjection(LinearOperator):
     has_gram_solve = True
 
     def __init__(self, count: int, space: Space, *, generator: torch.Generator | None = None) -> None:
+        check_space(space, "RandomProjection", "space")
         if not space.is_fixed or space.is_complex:
             raise ShapeError(f"RandomProjection: give a real space with fixed sizes; got ({space}).")
         size = math.prod(n or 0 for n in space.shape)

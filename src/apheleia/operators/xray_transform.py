@@ -11,7 +11,8 @@ import numpy
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.interop import ArrayLike
+from apheleia.core.interop import ArrayLike, is_number
+from apheleia.core.space import as_size
 from apheleia.operators.joseph import ParallelRays
 from apheleia.operators.ray_transform import RayTransform
 
@@ -115,17 +116,19 @@ def checked_geometry(
         If the angles are not a list.
     """
     values = angle_deg.detach().cpu() if isinstance(angle_deg, Tensor) else angle_deg
-    angle = numpy.asarray(values, dtype=numpy.float64)
+    try:
+        angle = numpy.asarray(values, dtype=numpy.float64)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{who}: `angle_deg` must be a list of numbers; got {angle_deg!r}.") from None
+    as_size(size, who, "size")
     if angle.ndim != 1 or angle.size == 0:
         raise ShapeError(f"{who}: `angle_deg` must be a list of at least one angle; got shape {angle.shape}.")
     if not numpy.isfinite(angle).all():
         raise ArgumentError(f"{who}: `angle_deg` must be finite; got {angle[~numpy.isfinite(angle)][0]}.")
-    if len(size) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in size):
-        raise ArgumentError(f"{who}: `size` must be (height, width), whole numbers of at least 1; got {tuple(size)}.")
     if detectors is not None and (not isinstance(detectors, Integral) or detectors < 1):
         raise ArgumentError(f"{who}: `detectors` must be a whole number >= 1; got {detectors!r}.")
     for name, value in (("pixel_size", pixel_size), ("detector_spacing", spacing)):
-        if not (value > 0 and math.isfinite(value)):
+        if not (is_number(value) and value > 0 and math.isfinite(value)):
             raise ArgumentError(f"{who}: `{name}` must be a finite number above zero; got {value!r}.")
     if not 1 / _REACH <= spacing / pixel_size <= _REACH:
         raise ArgumentError(
@@ -143,7 +146,7 @@ def checked_centre(who: str, centre: float | None, count: int, spacing: float) -
         If it is not finite, or an element lies too far from it.
     """
     middle = (count - 1) / 2 if centre is None else centre
-    if not math.isfinite(middle):
+    if not (is_number(middle) and math.isfinite(middle)):
         raise ArgumentError(f"{who}: `centre` must be a finite number; got {centre!r}.")
     reach = max(abs(middle), abs(count - 1 - middle)) * spacing
     if reach > _REACH:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy
 import torch
 from torch import Tensor
 
 from apheleia.core.bound import Bound
-from apheleia.core.errors import ShapeError
+from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor
 from apheleia.core.space import Space, expand_batch, per_sample
 from apheleia.functionals.functional import Functional
@@ -15,7 +16,21 @@ from apheleia.operators.linear import LinearOperator
 from apheleia.operators.operator import Operator, register
 from apheleia.operators.segment import Segment
 
-__all__ = ["DataLoss", "Fidelity"]
+__all__ = ["DataLoss", "Fidelity", "data_space"]
+
+
+def data_space(A: Operator, who: str) -> Space:
+    """Return where the data of an operator live.
+
+    Raises
+    ------
+    ArgumentError
+        If A is no operator.
+    """
+    if not isinstance(A, Operator):
+        hint = "A matrix is operators.Matrix(M)." if isinstance(A, numpy.ndarray | Tensor) else "Derive one from Operator."
+        raise ArgumentError(f"{who}: `A` must be an operator, {who}(A, y); got {type(A).__name__}. {hint}")
+    return A.codomain
 
 
 class DataLoss(Functional):

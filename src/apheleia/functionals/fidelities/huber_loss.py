@@ -9,9 +9,9 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
-from apheleia.core.interop import ArrayLike
+from apheleia.core.interop import ArrayLike, is_number
 from apheleia.core.space import Space
-from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity, data_space
 from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
 
@@ -46,7 +46,7 @@ class HuberDistance(DataLoss):
 
     def __init__(self, y: ArrayLike, space: Space, delta: float) -> None:
         super().__init__(y, space, "HuberLoss")
-        if not delta > 0:
+        if not (is_number(delta) and delta > 0):
             raise ArgumentError(f"HuberLoss: `delta` must be above zero; got {delta!r}.")
         self.delta = float(delta)
 
@@ -99,7 +99,7 @@ class HuberLoss(Fidelity):
     """
 
     def __init__(self, A: Operator, y: ArrayLike, delta: float) -> None:
-        super().__init__(A, y, HuberDistance(y, A.codomain, delta))
+        super().__init__(A, y, HuberDistance(y, data_space(A, "HuberLoss"), delta))
         self.delta = float(delta)
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space, per_sample
-from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity, data_space
 from apheleia.operators.operator import Operator
 
 __all__ = ["KullbackLeibler", "PoissonDistance"]
@@ -120,7 +120,7 @@ class KullbackLeibler(Fidelity):
     """
 
     def __init__(self, A: Operator, y: ArrayLike, gain: float = 1.0, background: float = 0.0) -> None:
-        super().__init__(A, y, PoissonDistance(y, A.codomain, gain, background))
+        super().__init__(A, y, PoissonDistance(y, data_space(A, "KullbackLeibler"), gain, background))
 
     @property
     def formula(self) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from apheleia.core.interop import ArrayLike
 from apheleia.core.space import Space
-from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity, data_space
 from apheleia.functionals.functional import is_within
 from apheleia.operators.operator import Operator
 
@@ -71,7 +71,7 @@ class LeastAbsoluteDeviations(Fidelity):
     """
 
     def __init__(self, A: Operator, y: ArrayLike) -> None:
-        super().__init__(A, y, AbsoluteDistance(y, A.codomain))
+        super().__init__(A, y, AbsoluteDistance(y, data_space(A, "LeastAbsoluteDeviations")))
 
     @property
     def formula(self) -> str:

@@ -11,7 +11,7 @@ from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
 from apheleia.core.interop import ArrayLike, as_tensor
 from apheleia.core.space import Space, as_wide, batch_shape, expand_batch, per_sample
-from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity, data_space
 from apheleia.functionals.fidelities.regularised_system import RegularisedSystem
 from apheleia.functionals.functional import Functional
 from apheleia.operators.identity import Identity
@@ -125,7 +125,7 @@ class LeastSquares(Fidelity):
     """
 
     def __init__(self, A: Operator, y: ArrayLike, noise_std: float | ArrayLike | None = None) -> None:
-        loss = SquaredDistance(y, A.codomain, noise_std)
+        loss = SquaredDistance(y, data_space(A, "LeastSquares"), noise_std)
         super().__init__(A, y, loss)
         self.squared_distance = loss
         linear = isinstance(A, LinearOperator)

@@ -10,7 +10,7 @@ from torch import Tensor
 from apheleia.core.errors import ArgumentError, ShapeError
 from apheleia.core.interop import ArrayLike, as_tensor
 from apheleia.core.space import Space
-from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity
+from apheleia.functionals.fidelities.fidelity import DataLoss, Fidelity, data_space
 from apheleia.functionals.lambert import wright_omega
 from apheleia.operators.operator import Operator, register
 
@@ -157,7 +157,7 @@ class TransmissionPoisson(Fidelity):
     """
 
     def __init__(self, A: Operator, y: ArrayLike, blank_scan: float | ArrayLike, background: float = 0.0) -> None:
-        super().__init__(A, y, TransmissionDistance(y, A.codomain, blank_scan, background))
+        super().__init__(A, y, TransmissionDistance(y, data_space(A, "TransmissionPoisson"), blank_scan, background))
         self.background = float(background)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.functionals.functional import Functional
 
@@ -69,7 +70,7 @@ class MinimaxConcavePenalty(_ModulusPenalty):
     """
 
     def __init__(self, width: float, space: Space = IMAGE) -> None:
-        if not (width > 0 and math.isfinite(width)):
+        if not (is_number(width) and width > 0 and math.isfinite(width)):
             raise ArgumentError(f"MinimaxConcavePenalty: `width` must be a finite number above zero; got {width!r}.")
         super().__init__(space)
         self.width = float(width)
@@ -118,9 +119,9 @@ class SmoothlyClippedAbsoluteDeviation(_ModulusPenalty):
     """
 
     def __init__(self, knee: float, shape: float = 3.7, space: Space = IMAGE) -> None:
-        if not (knee > 0 and math.isfinite(knee)):
+        if not (is_number(knee) and knee > 0 and math.isfinite(knee)):
             raise ArgumentError(f"SmoothlyClippedAbsoluteDeviation: `knee` must be a finite number above zero; got {knee!r}.")
-        if not (shape > 1 and math.isfinite(shape)):
+        if not (is_number(shape) and shape > 1 and math.isfinite(shape)):
             raise ArgumentError(f"SmoothlyClippedAbsoluteDeviation: `shape` must be a finite number above 1; got {shape!r}.")
         super().__init__(space)
         self.knee = float(knee)

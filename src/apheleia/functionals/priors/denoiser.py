@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from apheleia.core.errors import CapabilityError
+from apheleia.core.errors import ArgumentError, CapabilityError
 from apheleia.core.space import IMAGE, Space
 from apheleia.functionals.functional import Functional
 
@@ -36,6 +36,8 @@ class ProximalDenoiser(nn.Module):
 
     def __init__(self, prior: Functional) -> None:
         super().__init__()
+        if not isinstance(prior, Functional):
+            raise ArgumentError(f"ProximalDenoiser: `prior` must be a functional; got {type(prior).__name__}.")
         if not prior.is_proximable:
             raise CapabilityError(f"ProximalDenoiser needs a proximable prior; {prior.name} is not.")
         self.prior = prior
@@ -106,6 +108,9 @@ def denoiser_defects(
     >>> half.homogeneity < 1e-8, half.asymmetry < 1e-12, round(half.expansion, 6)
     (True, True, 0.5)
     """
+    if not callable(denoiser):
+        raise ArgumentError(f"denoiser_defects: `denoiser` must be callable as (x, noise_std); got {type(denoiser).__name__}.")
+    x = space.check(x, "denoiser_defects", "x")
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     std = torch.tensor(noise_std, dtype=x.real.dtype, device=x.device)
     tiny, small = torch.finfo(x.real.dtype).tiny, torch.finfo(x.real.dtype).eps ** 0.5

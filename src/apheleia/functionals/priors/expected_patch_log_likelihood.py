@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError, ShapeError
-from apheleia.core.interop import accepts_numpy
+from apheleia.core.interop import accepts_numpy, as_tensor
 from apheleia.core.space import IMAGE, as_wide
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors.gaussian_mixture import GaussianMixture
@@ -36,7 +36,12 @@ def image_patches(x: Tensor, size: int, *, without_means: bool = True) -> Tensor
     ------
     ShapeError
         If an image is smaller than a patch.
+    ArgumentError
+        If the size is below 1.
     """
+    if not isinstance(size, int) or size < 1:
+        raise ArgumentError(f"image_patches: `size` must be a whole number of pixels >= 1; got {size!r}.")
+    x = as_tensor(x, "image_patches", "x")
     if x.ndim < 3 or min(x.shape[-2:]) < size:
         raise ShapeError(
             f"image_patches: expected (*batch, channel, height, width) of at least {size} x {size} pixels; got {tuple(x.shape)}."
@@ -82,6 +87,9 @@ class ExpectedPatchLogLikelihood(Functional):
     """
 
     def __init__(self, mixture: GaussianMixture, without_means: bool = True) -> None:
+        if not isinstance(mixture, GaussianMixture):
+            got = type(mixture).__name__
+            raise ArgumentError(f"ExpectedPatchLogLikelihood: `mixture` must be a GaussianMixture of patches; got {got}.")
         side = math.isqrt(mixture.dimension)
         if side * side != mixture.dimension:
             raise ArgumentError(

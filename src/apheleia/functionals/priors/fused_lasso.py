@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.functionals.functional import Functional, is_within
 from apheleia.functionals.priors.pooling import shrink_variation
@@ -57,7 +58,7 @@ class FusedLasso(Functional):
 
     def __init__(self, variation: float = 1.0, sparsity: float = 1.0, space: Space = IMAGE) -> None:
         for name, weight in (("variation", variation), ("sparsity", sparsity)):
-            if not (weight >= 0 and math.isfinite(weight)):
+            if not (is_number(weight) and weight >= 0 and math.isfinite(weight)):
                 raise ArgumentError(f"FusedLasso: `{name}` must be a finite number of at least zero; got {weight!r}.")
         if variation == 0 and sparsity == 0:
             raise ArgumentError("FusedLasso: `variation` and `sparsity` are both zero; give one of them a weight.")

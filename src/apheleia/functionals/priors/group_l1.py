@@ -47,10 +47,10 @@ class GroupL1(Functional):
     has_conjugate = True
 
     def __init__(self, axis: int | tuple[int, ...] = -3, space: Space = IMAGE) -> None:
-        axes = (axis,) if isinstance(axis, int) else tuple(axis)
-        if not axes or len(set(axes)) < len(axes) or not all(-space.rank <= one < 0 for one in axes):
-            raise ArgumentError(f"GroupL1: `axis` must lie between {-space.rank} and -1; got {axis}. Name each axis once.")
         super().__init__(space)
+        axes = (axis,) if isinstance(axis, int) else tuple(axis)
+        if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(space.axes):
+            raise ArgumentError(f"GroupL1: `axis` must lie between {-space.rank} and -1; got {axis!r}. Name each axis once.")
         self.axes = axes
         self.coupled_axes = axes
 

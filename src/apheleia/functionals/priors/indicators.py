@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space, per_sample
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors.simplex_threshold import simplex_threshold
@@ -71,8 +72,8 @@ class Box(Indicator):
     """
 
     def __init__(self, lower: float = 0.0, upper: float = 1.0, space: Space = IMAGE) -> None:
-        if not lower < upper:
-            raise ArgumentError(f"Box: `lower` must be below `upper`; got {lower} and {upper}.")
+        if not (is_number(lower) and is_number(upper) and lower < upper):
+            raise ArgumentError(f"Box: `lower` must be below `upper`; got {lower!r} and {upper!r}.")
         super().__init__(_real(space, "Box"))
         self.coupled_axes = ()
         self.lower = float(lower)
@@ -150,7 +151,7 @@ class Ball(Indicator):
     """
 
     def __init__(self, radius: float = 1.0, space: Space = IMAGE) -> None:
-        if not (radius > 0 and math.isfinite(radius)):
+        if not (is_number(radius) and radius > 0 and math.isfinite(radius)):
             raise ArgumentError(f"Ball: `radius` must be a finite number above zero; got {radius!r}.")
         super().__init__(space)
         self.radius = float(radius)
@@ -193,10 +194,10 @@ class Simplex(Indicator):
     """
 
     def __init__(self, total: float = 1.0, axis: int = -3, space: Space = IMAGE) -> None:
-        if not (total > 0 and math.isfinite(total)):
+        if not (is_number(total) and total > 0 and math.isfinite(total)):
             raise ArgumentError(f"Simplex: `total` must be a finite number above zero; got {total!r}.")
-        if not -space.rank <= axis < 0:
-            raise ArgumentError(f"Simplex: `axis` must lie between {-space.rank} and -1; got {axis}.")
+        if axis not in space.axes:
+            raise ArgumentError(f"Simplex: `axis` must lie between {-space.rank} and -1; got {axis!r}.")
         super().__init__(_real(space, "Simplex"))
         self.coupled_axes = (axis,)
         self.total = float(total)

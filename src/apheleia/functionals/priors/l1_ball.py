@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.functionals.functional import Functional, is_within
 from apheleia.functionals.priors.indicators import Indicator
@@ -50,7 +51,7 @@ class L1Ball(Indicator):
     """
 
     def __init__(self, radius: float = 1.0, space: Space = IMAGE) -> None:
-        if not (radius > 0 and math.isfinite(radius)):
+        if not (is_number(radius) and radius > 0 and math.isfinite(radius)):
             raise ArgumentError(f"L1Ball: `radius` must be a finite number above zero; got {radius!r}.")
         super().__init__(space)
         self.radius = float(radius)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
-from apheleia.core.space import IMAGE, Space
+from apheleia.core.space import IMAGE, Space, as_shape
 from apheleia.functionals.priors.indicators import Indicator
 from apheleia.functionals.priors.matrix_view import MatrixView, singular_value_decomposition, with_singular_values
 
@@ -48,7 +48,7 @@ class LowRank(Indicator):
             raise ArgumentError(f"LowRank: `rank` must be a whole number of at least 1; got {rank!r}.")
         super().__init__(space)
         self.rank = rank
-        self.view = MatrixView(tuple(rows), space, "LowRank")
+        self.view = MatrixView(as_shape(rows, "LowRank", "rows"), space, "LowRank")
 
     @property
     def formula(self) -> str:

@@ -33,7 +33,7 @@ class MatrixView:
     """
 
     def __init__(self, rows: tuple[int, ...], space: Space, who: str) -> None:
-        legal = all(-space.rank <= axis < 0 for axis in rows) and len(set(rows)) == len(rows)
+        legal = set(rows) <= set(space.axes) and len(set(rows)) == len(rows)
         if not legal or not 0 < len(rows) < space.rank:
             raise ArgumentError(
                 f"{who}: `rows` must name some of the axes {-space.rank} to -1, each once and not all of them; got {rows}."

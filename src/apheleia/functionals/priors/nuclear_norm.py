@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from apheleia.core.space import IMAGE, Space, as_wide
+from apheleia.core.space import IMAGE, Space, as_shape, as_wide
 from apheleia.functionals.functional import Functional, is_within
 from apheleia.functionals.priors.matrix_view import MatrixView, singular_value_decomposition, with_singular_values
 
@@ -50,7 +50,7 @@ class NuclearNorm(Functional):
 
     def __init__(self, rows: tuple[int, ...] = (-3,), space: Space = IMAGE) -> None:
         super().__init__(space)
-        self.view = MatrixView(tuple(rows), space, "NuclearNorm")
+        self.view = MatrixView(as_shape(rows, "NuclearNorm", "rows"), space, "NuclearNorm")
 
     @property
     def formula(self) -> str:

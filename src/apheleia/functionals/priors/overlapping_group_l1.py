@@ -8,7 +8,8 @@ from typing import final
 
 import torch
 
-from apheleia.core.space import Space
+from apheleia.core.errors import ShapeError
+from apheleia.core.space import Space, as_shape
 from apheleia.functionals.priors.analysis_prior import AnalysisPrior
 from apheleia.functionals.priors.group_l1 import GroupL1
 from apheleia.operators.duplication import Duplication
@@ -68,7 +69,15 @@ def sliding_windows(shape: tuple[int, ...], window: tuple[int, ...]) -> list[lis
     -------
     list of list of int
         One list a position of the window.
+
+    Raises
+    ------
+    ShapeError
+        If the window is larger than the signal, or has more axes.
     """
+    shape, window = as_shape(shape, "sliding_windows", "shape"), as_shape(window, "sliding_windows", "window")
+    if len(window) > len(shape) or not all(1 <= size <= whole for size, whole in zip(window, shape, strict=False)):
+        raise ShapeError(f"sliding_windows: `window` must lie inside the signal, {shape}; got {window}.")
     places = torch.arange(math.prod(shape)).reshape(shape)
     for axis, size in enumerate(window):
         places = places.unfold(axis, size, 1)

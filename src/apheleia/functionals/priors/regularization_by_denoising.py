@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space
 from apheleia.functionals.functional import Functional
 from apheleia.functionals.priors.denoiser import Denoiser
@@ -48,7 +49,7 @@ class RegularizationByDenoising(Functional):
         if not callable(denoiser):
             got = type(denoiser).__name__
             raise ArgumentError(f"RegularizationByDenoising: `denoiser` must be callable as (x, noise_std); got {got}.")
-        if not noise_std > 0:
+        if not (is_number(noise_std) and noise_std > 0):
             raise ArgumentError(f"RegularizationByDenoising: `noise_std` must be above zero; got {noise_std!r}.")
         super().__init__(space)
         self.denoiser = denoiser

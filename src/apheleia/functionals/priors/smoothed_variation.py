@@ -9,6 +9,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import Space
 from apheleia.functionals.functional import Functional
 from apheleia.operators.finite_differences import FiniteDifferences
@@ -48,7 +49,7 @@ class SmoothedVariation(Functional):
     def __init__(
         self, epsilon: float = 1e-2, kind: Literal["charbonnier", "huber"] = "charbonnier", is_complex: bool = False
     ) -> None:
-        if not epsilon > 0:
+        if not (is_number(epsilon) and epsilon > 0):
             raise ArgumentError(f"SmoothedVariation: `epsilon` must be above zero; got {epsilon!r}. Zero is TotalVariation.")
         if kind not in ("charbonnier", "huber"):
             raise ArgumentError(f"SmoothedVariation: `kind` must be charbonnier or huber; got {kind!r}.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apheleia.core.errors import ArgumentError
-from apheleia.core.interop import ArrayLike, as_tensor
+from apheleia.core.interop import ArrayLike, as_tensor, is_number
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.functionals.functional import Functional
 from apheleia.operators.operator import register
@@ -61,10 +61,10 @@ class SquaredKSupportNorm(Functional):
     has_conjugate = True
 
     def __init__(self, k: float, axis: int | None = None, costs: ArrayLike | float = 1.0, space: Space = IMAGE) -> None:
-        if not k > 0:
+        if not (is_number(k) and k > 0):
             raise ArgumentError(f"SquaredKSupportNorm: `k` must be above zero; got {k!r}.")
-        if axis is not None and not -space.rank <= axis < 0:
-            raise ArgumentError(f"SquaredKSupportNorm: `axis` must lie between {-space.rank} and -1; got {axis}.")
+        if axis is not None and axis not in space.axes:
+            raise ArgumentError(f"SquaredKSupportNorm: `axis` must lie between {-space.rank} and -1; got {axis!r}.")
         values = as_tensor(costs, "SquaredKSupportNorm", "costs")
         if not bool((values > 0).all() and values.isfinite().all()):
             raise ArgumentError("SquaredKSupportNorm: `costs` must be finite numbers above zero.")

@@ -50,8 +50,8 @@ class TopK(Indicator):
     def __init__(self, k: int, axis: int | None = None, space: Space = IMAGE) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ArgumentError(f"TopK: `k` must be a whole number of at least 1; got {k!r}.")
-        if axis is not None and not -space.rank <= axis < 0:
-            raise ArgumentError(f"TopK: `axis` must lie between {-space.rank} and -1; got {axis}.")
+        if axis is not None and axis not in space.axes:
+            raise ArgumentError(f"TopK: `axis` must lie between {-space.rank} and -1; got {axis!r}.")
         super().__init__(space)
         self.k = k
         self.axis = axis

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import IMAGE, Space, as_wide
 from apheleia.functionals.auxiliary import Auxiliary, AuxiliaryPrior
 from apheleia.functionals.priors.group_l1 import GroupL1
@@ -58,7 +59,7 @@ class TotalGeneralizedVariation(AuxiliaryPrior):
     is_convex = True
 
     def __init__(self, first_order: float = 1.0, second_order: float = 2.0) -> None:
-        if not (first_order > 0 and second_order > 0):
+        if not all(is_number(weight) and weight > 0 for weight in (first_order, second_order)):
             raise ArgumentError(
                 f"TotalGeneralizedVariation: both weights must be above zero; got {first_order!r} and {second_order!r}."
             )
