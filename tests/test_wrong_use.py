@@ -110,6 +110,7 @@ TABLE = {
         ),
         (lambda: Gaussian(-0.1), "Gaussian: `noise_std` must be at least 0; got -0.1."),
         (lambda: ap.FISTA(step="long"), "FISTA: `step` must be above zero; got 'long'. Leave it out and it is chosen."),
+        (lambda: ap.ADMM("small"), "ADMM: `penalty` must be above zero; got 'small'. Leave it out and it is chosen."),
         (lambda: ap.solve(problem, tol=None), "solve: `tol` must be above zero; got None."),
         (lambda: ap.Box("a", "b"), "Box: `lower` must be below `upper`; got 'a' and 'b'."),
         (lambda: ap.L1().prox(y, "a"), "L1.prox: `step` must be above zero; got 'a'."),

@@ -22,6 +22,7 @@ from apheleia.algorithms.quadratic_update import (
 from apheleia.algorithms.step_sizes import REBALANCE_AT, travelled
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import as_wide
 from apheleia.problem import Problem
 
@@ -95,7 +96,7 @@ class ADMM(Algorithm):
     def __init__(self, penalty: float | Sequence[float] | None = None) -> None:
         super().__init__()
         given = () if penalty is None else tuple(penalty) if isinstance(penalty, Sequence) else (penalty,)
-        if not all(one > 0 for one in given) or (penalty is not None and not given):
+        if not all(is_number(one) and one > 0 for one in given) or (penalty is not None and not given):
             raise ArgumentError(f"ADMM: `penalty` must be above zero; got {penalty!r}. Leave it out and it is chosen.")
         self.penalties = given
 

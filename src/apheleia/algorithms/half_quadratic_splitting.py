@@ -20,6 +20,7 @@ from apheleia.algorithms.quadratic_update import (
 )
 from apheleia.core.certificate import Certificate
 from apheleia.core.errors import ArgumentError
+from apheleia.core.interop import is_number
 from apheleia.core.space import as_wide, per_sample
 from apheleia.problem import Problem
 
@@ -70,7 +71,7 @@ class HalfQuadraticSplitting(Algorithm):
 
     def __init__(self, growth: float = 1.15) -> None:
         super().__init__()
-        if not growth > 1:
+        if not (is_number(growth) and growth > 1):
             raise ArgumentError(f"HalfQuadraticSplitting: `growth` must be above 1; got {growth!r}.")
         self.growth = growth
 
