@@ -126,10 +126,10 @@ def test_the_input_is_not_changed_and_progress_is_told():
 
 
 def test_windows_that_miss_the_tolerance_say_so():
-    big = noisy((sample("camera")[:112, :112] / 255).astype(numpy.float32), 0.05)
+    big = noisy((sample("camera")[:130, :130] / 255).astype(numpy.float32), 0.05)
     model = ImagingModel(kernel=gaussian_kernel(1.2), bounds=(0, 1))
-    assert restore(big, model, noise_std=0.05, weight=8.0, tile=40, max_steps=5).report.status.name == "MAX_STEPS"
-    result = restore(big, model, noise_std=0.05, weight=8.0, tile=40)
+    assert restore(big, model, noise_std=0.05, weight=8.0, tile=48, max_steps=5).report.status.name == "MAX_STEPS"
+    result = restore(big, model, noise_std=0.05, weight=8.0, tile=48)
     assert (result.report.status.name, result.report.tol) == ("CONVERGED", 1e-3)
     assert "steps in all windows" in result.report.why
     assert len(result.report.history.steps) > 3
