@@ -5,7 +5,6 @@ python side.py {apheleia,deepinv} CASE FOLDER, with the arrays of the case in FO
 
 import importlib
 import json
-import resource
 import statistics
 import sys
 import time
@@ -31,7 +30,9 @@ def turn(task) -> float:
 
 
 def memory() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # not getrusage, whose peak a process inherits from the one that started it
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def main() -> None:

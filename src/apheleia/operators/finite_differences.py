@@ -47,18 +47,23 @@ class FiniteDifferences(LinearOperator):
         return _FiniteSums(self.domain, self.codomain)
 
     def _forward(self, x: Tensor) -> Tensor:
-        out = x.new_zeros(*x.shape[:-3], 2, *x.shape[-3:])
+        out = x.new_empty(*x.shape[:-3], 2, *x.shape[-3:])
         _subtract(x[..., 1:, :], x[..., :-1, :], out[..., 0, :, :-1, :])
         _subtract(x[..., 1:], x[..., :-1], out[..., 1, :, :, :-1])
+        out[..., 0, :, -1, :] = 0
+        out[..., 1, :, :, -1] = 0
         return out
 
     def _adjoint(self, y: Tensor) -> Tensor:
         vertical, horizontal = y[..., 0, :, :-1, :], y[..., 1, :, :, :-1]
-        out = y.new_zeros(*y.shape[:-4], *y.shape[-3:])
+        out = y.new_empty(*y.shape[:-4], *y.shape[-3:])
         # in place on a fresh tensor: few passes over the image; the first row and the last are apart
-        _subtract(vertical[..., :-1, :], vertical[..., 1:, :], out[..., 1:-1, :])
-        out[..., :-1, :][..., :1, :] -= vertical[..., :1, :]
-        out[..., 1:, :][..., -1:, :] += vertical[..., -1:, :]
+        if out.shape[-2] == 1:
+            out.zero_()
+        else:
+            _subtract(vertical[..., :-1, :], vertical[..., 1:, :], out[..., 1:-1, :])
+            out[..., 0, :] = -vertical[..., 0, :]
+            out[..., -1, :] = vertical[..., -1, :]
         out[..., 1:] += horizontal
         out[..., :-1] -= horizontal
         return out
