@@ -1,6 +1,6 @@
 """Time an iteration and memory a pixel, from 128 x 128 to 4096 x 4096 pixels.
 
-python benchmarks/scaling.py [--sizes 128 256 512] [--svg docs/images/scaling.svg]
+python benchmarks/scaling.py [--sizes 128 256 512] [--huge-pages] [--svg docs/images/scaling.svg]
 
 Grey images in float32: skimage's camera, mirrored where it runs out or cut; noise 0.02, seed 0; one thread. Problems:
 deblurring     1/2 |A x - y|^2 + 2e-3 TV(x), Gaussian of sigma 1.6, edges that reflect: ADMM, as `solve` chooses
@@ -8,6 +8,7 @@ inpainting     1/2 |M x - y|^2 + 2e-3 TV(x), half of the pixels known: Condat-Vu
 wavelets       1/2 |A x - y|^2 + 2e-3 |W x|_1, the same blur, db4 with 3 levels: FISTA, as `solve` chooses
 Each case and size runs in a process of its own, whose one solve of few and of many steps gives
 seconds_per_iteration = (time of many - time of few) / difference, the median of the repeats, all checks of the loop included;
+--huge-pages sets THP_MEM_ALLOC_ENABLE=1, with which torch asks the kernel for pages of 2 MB.
 bytes_per_pixel = (peak resident memory at the end - resident memory with the data, after a tiny solve) / pixels.
 Prints one JSON object a line, and a table in markdown on standard error; with --svg draws both.
 """
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--huge-pages", action="store_true")
     parser.add_argument("--one", nargs=2, metavar=("CASE", "SIZE"), help="measure in this process")
     arguments = parser.parse_args()
     if arguments.one is not None:
@@ -99,7 +101,7 @@ def main() -> None:
     for size in arguments.sizes:
         for case in CASES:
             command = [sys.executable, __file__, "--one", case, str(size), "--repeats", str(arguments.repeats)]
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"THP_MEM_ALLOC_ENABLE": "1"} if arguments.huge_pages else {})
             printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
             print(printed, end="", flush=True)
             rows += [json.loads(line) for line in printed.splitlines()]
