@@ -11,6 +11,7 @@ from apheleia.functionals.priors.wavelet_l1 import DetailL1
 from apheleia.operators import (
     BayerMosaic,
     Convolution,
+    ConvolutionBank,
     SpectralMixing,
     StationaryWaveletTransform,
     UnknownBoundaryConvolution,
@@ -46,6 +47,8 @@ BLUR_OPERATORS = [
     OperatorCase(
         "varying convolution, zero, smooth", lambda: VaryingConvolution(randn(2, 2, 3, 3), "zero", "smooth"), (2, 4, 5), "upper"
     ),
+    OperatorCase("convolution bank", lambda: ConvolutionBank(randn(4, 1, 3, 3)), (1, 5, 4), "upper"),
+    OperatorCase("convolution bank, two channels", lambda: ConvolutionBank(randn(3, 2, 2, 2)), (2, 3, 4), "upper"),
     OperatorCase("volume convolution, circular", lambda: VolumeConvolution(randn(2, 3, 3), "circular"), (1, 2, 4, 3)),
     OperatorCase("volume convolution, zero", lambda: VolumeConvolution(randn(2, 3, 3), "zero"), (1, 2, 4, 3), "upper"),
     OperatorCase("volume convolution, reflect", lambda: VolumeConvolution(randn(2, 3, 2, 3), "reflect"), (2, 2, 3, 3), "upper"),

@@ -7,6 +7,7 @@ from apheleia.operators.boundary import Crop
 from apheleia.operators.channel_blocks import ChannelBlocks
 from apheleia.operators.check import check_adjoint, check_derivative, check_linear, check_norm
 from apheleia.operators.convolution import Convolution
+from apheleia.operators.convolution_bank import ConvolutionBank
 from apheleia.operators.decimation import Decimation
 from apheleia.operators.diagnose import AdjointFault, find_adjoint_fault
 from apheleia.operators.diagonal import Diagonal
@@ -45,6 +46,7 @@ __all__ = [
     "BlindConvolution",
     "ChannelBlocks",
     "Convolution",
+    "ConvolutionBank",
     "CosineFilter",
     "Crop",
     "Decimation",

@@ -1,0 +1,47 @@
+"""A bank of filters: what it computes, and how tight the bound on its norm is."""
+
+import math
+
+import pytest
+import torch
+
+from apheleia.core import ShapeError
+from apheleia.operators import Convolution, ConvolutionBank
+
+KERNELS = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_a_response_is_a_sum_of_convolutions_that_are_zero_beyond_the_edges():
+    x = torch.randn(3, 2, 6, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = ConvolutionBank(KERNELS)(x)
+    wide = torch.nn.functional.pad(x, (2, 1, 2, 1))
+    for n, kernel in enumerate(KERNELS):
+        expected = sum(Convolution(kernel[c], boundary="zero")(wide[:, c : c + 1]) for c in range(2))
+        torch.testing.assert_close(y[:, n : n + 1], expected)
+
+
+@pytest.mark.parametrize("side", [2, 5, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_bound_lies_closely_above_the_norm(side, channels):
+    kernels = torch.randn(6, channels, side, side, generator=torch.Generator().manual_seed(side), dtype=torch.float64)
+    bank = ConvolutionBank(kernels)
+    # many more frequencies than the bound looks at
+    spectra = torch.fft.fft2(kernels, s=(777, 777)).permute(2, 3, 0, 1)
+    finest = math.sqrt(float(torch.linalg.eigvalsh(spectra.mH @ spectra).amax()))
+    assert finest <= float(bank.norm().value) <= 1.15 * finest
+
+
+def test_the_bound_is_needed_between_the_samples():
+    # a wave whose power peaks between two sampled frequencies
+    side = 64
+    wave = torch.cos(2 * torch.pi * (50.5 / 512) * torch.arange(side, dtype=torch.float64))
+    bank = ConvolutionBank(wave.expand(side, side)[None, None].clone())
+    finest = float(torch.fft.rfft2(bank.kernels, s=(4096, 4096)).abs().amax())
+    assert float(bank._power().amax().sqrt()) < finest <= float(bank.norm().value)
+
+
+def test_wrong_kernels_get_a_sentence():
+    with pytest.raises(
+        ShapeError, match=r"ConvolutionBank: `kernels` must be real, \(n, channel, s, s\); got torch.float32 \(3, 3\)"
+    ):
+        ConvolutionBank(torch.ones(3, 3))
