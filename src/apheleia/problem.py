@@ -101,8 +101,12 @@ class Problem(nn.Module):
 
     @property
     def is_convex(self) -> bool:
-        """Whether every part is convex."""
-        return all(part.is_convex for part in self._parts())
+        """Whether every part is convex, but for weakly convex smooth ones that strongly convex smooth ones make up for."""
+        rest = [part for part in self._parts() if not part.is_convex]
+        if not rest or not all(part.is_weakly_convex and part in self.smooth for part in rest) or not self.space.is_fixed:
+            return not rest
+        left = self.smooth_convexity(tuple(size for size in self.space.shape if size is not None))
+        return left.is_lower and bool((left.value >= 0).all())
 
     @property
     def non_smooth_names(self) -> list[str]:
@@ -141,6 +145,13 @@ class Problem(nn.Module):
         """Return the gradient of the smooth parts, zero where there are none, (*batch, *space)."""
         return reduce(torch.add, [part._grad(x) for part in self.smooth]) if self.smooth else torch.zeros_like(x)
 
+    def smooth_value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return energy and gradient of the smooth parts, (*batch,) and (*batch, *space), for less than the price of both."""
+        if not self.smooth:
+            return self.smooth_value(x), torch.zeros_like(x)
+        values, gradients = zip(*(part._value_and_grad(x) for part in self.smooth), strict=True)
+        return reduce(torch.add, values), reduce(torch.add, gradients)
+
     def smooth_value(self, x: Tensor) -> Tensor:
         """Return the energy of the smooth parts, (*batch,)."""
         zero = torch.zeros(self.space.batch_shape(x), dtype=x.real.dtype, device=x.device)
@@ -158,10 +169,29 @@ class Problem(nn.Module):
             return Bound(0.0, "exact", "no smooth part")
         return Bound.sum([part.smoothness(shape) for part in self.smooth])
 
+    def smooth_convexity(self, shape: tuple[int, ...]) -> Bound:
+        """Return the smooth parts' modulus of strong convexity, less what the weakly convex ones among them take of it.
+
+        A lower bound where all parts know theirs; below zero where more is taken than there is.
+        """
+        known = [part.strong_convexity(shape) for part in self.smooth if part.is_strongly_convex]
+        bounds = [bound for bound in known if bound.is_lower]
+        strong = Bound.sum(bounds, side="lower") if bounds else Bound(0.0, "lower", "no part is strongly convex")
+        rest = [part for part in self.smooth if not part.is_convex]
+        if not rest:
+            return strong
+        if not all(part.is_weakly_convex for part in rest):
+            return Bound(0.0, "estimate", "a part is not convex, and how far from it is not known")
+        weak = Bound.sum([part.weak_convexity(shape) for part in rest])
+        safe = strong.is_lower and weak.is_upper
+        return Bound(strong.value - weak.value, "lower" if safe else "estimate", f"({strong.how}) less ({weak.how})")
+
     def strong_convexity(self, shape: tuple[int, ...]) -> Bound:
-        """Return a lower bound of the objective's modulus of strong convexity."""
-        parts = [*self.smooth, *([] if self.simple is None else [self.simple])]
-        bounds = [part.strong_convexity(shape) for part in parts if part.is_strongly_convex]
+        """Return a lower bound of a convex objective's modulus of strong convexity."""
+        own = self.smooth_convexity(shape)
+        bounds = [Bound(own.value.clamp(min=0), own.kind, own.how)] if bool((own.value > 0).any()) else []
+        if self.simple is not None and self.simple.is_strongly_convex:
+            bounds.append(self.simple.strong_convexity(shape))
         for h, K in self.split_terms:
             if h.is_strongly_convex:
                 inner = h.strong_convexity(K.output_shape(shape))

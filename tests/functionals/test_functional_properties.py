@@ -275,6 +275,29 @@ def test_smoothness_covers_sampled_slopes(case: FunctionalCase):
         assert (bound.value * (1 + 1e-9) >= slope).all()
 
 
+@functionals_where(lambda case: case().is_smooth and case().is_weakly_convex and not case().is_convex)
+def test_weak_convexity_covers_sampled_slopes(case: FunctionalCase):
+    F, x = case(), case.x((60, *case.batch))
+    bound = F.weak_convexity(case.shape)
+    assert bound.is_upper
+    sunk = torch.zeros((), dtype=torch.float64)
+    for distance in (1e-2, 0.3, 3.0):
+        y = x + distance * case.x((60, *case.batch), seed=1)
+        slope = F.space.inner(F.grad(x) - F.grad(y), x - y) / F.space.norm(x - y) ** 2
+        assert (slope >= -bound.value * (1 + 1e-9)).all()
+        sunk = torch.minimum(sunk, slope.amin())
+    # it is not convex, and the search sees that
+    assert sunk < 0
+
+
+@smooth
+def test_second_derivative_against_differences(case: FunctionalCase):
+    F, x, v = case(), case.x((3, *case.batch)), case.x((3, *case.batch), seed=1)
+    step = 1e-6
+    expected = (F.grad(x + step * v) - F.grad(x - step * v)) / (2 * step)
+    assert_close(F.hvp(x, v), expected, rtol=1e-4, atol=1e-4 * float(F.space.norm(expected).amax()))
+
+
 @functionals_where(lambda case: case().is_smooth and case().is_convex)
 def test_strong_convexity_is_below_sampled_slopes(case: FunctionalCase):
     F, x, y = case(), case.x((40, *case.batch)), case.x((40, *case.batch), seed=1)

@@ -72,9 +72,9 @@ def accelerated_init(
     size = 1 / torch.where(smoothness > 0, smoothness, 1.0)
     size = size if step is None else torch.full_like(size, step)
     if modulus is None:
-        moduli = [_modulus(problem, parts, shape).value for parts in (problem.smooth, () if simple is None else (simple,))]
+        moduli = _moduli(problem, simple, shape)
     else:
-        moduli = [torch.tensor(modulus, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)]
+        moduli = (torch.tensor(modulus, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
     # a modulus that is too small is a safe one: s mu_f stays at a distance from 1 that every precision can tell
     below = 1 - 16 * torch.finfo(size.dtype).eps
     own, other = ((below * size.double() * mu.to(x0.device)).to(size.dtype).expand(batch) for mu in moduli)
@@ -113,13 +113,13 @@ def accelerated_certificates(
     if step is not None and step > limit * (1 + 1e-12):
         why = f"step {step:.4g} > 1/L = {limit:.4g}. Lower `step` or leave it out"
         return (Certificate("convergence", "none", None, why, _SOURCE),)
-    known = _modulus(problem, problem.smooth, shape)
+    known, _ = _moduli(problem, simple, shape)
     if not smoothness.is_upper:
         status, why = "estimated", f"L is only estimated ({smoothness.how})"
     elif simple is not None and not simple.has_exact_prox:
         status, why = "estimated", "the proximal map is computed by iterations"
-    elif modulus is not None and bool((modulus > known.value * (1 + 1e-12)).any()):
-        status, why = "estimated", f"`strong_convexity` {modulus:.4g} is above what is known, {known.value.min().item():.4g}"
+    elif modulus is not None and bool((modulus > known * (1 + 1e-12)).any()):
+        status, why = "estimated", f"`strong_convexity` {modulus:.4g} is above what is known, {known.min().item():.4g}"
     else:
         status, why = "proved", f"step at most 1/L, L = {smoothness}"
     kind = "exact" if status == "proved" else "estimate"
@@ -143,8 +143,9 @@ def accelerated_certificates(
     return (*certificates, Certificate("rate", status, contraction, linear, _LINEAR))
 
 
-def _modulus(problem: Problem, parts: tuple[Functional, ...], shape: tuple[int, ...]) -> Bound:
-    """Return a safe modulus of strong convexity of a sum of parts, zero where none is known."""
-    bounds = [part.strong_convexity(shape) for part in parts if problem.is_convex and part.is_strongly_convex]
-    safe = [bound for bound in bounds if bound.is_lower]
-    return Bound.sum(safe, side="lower") if safe else Bound(0.0, "lower", "no part is known to be strongly convex")
+def _moduli(problem: Problem, simple: Functional | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return safe moduli of strong convexity of the smooth parts together and of the proximable one, zero where none is known."""
+    zero = Bound(0.0, "lower", "no modulus is known")
+    own = problem.smooth_convexity(shape) if problem.is_convex else zero
+    other = simple.strong_convexity(shape) if problem.is_convex and simple is not None and simple.is_strongly_convex else zero
+    return (own if own.is_lower else zero).value, (other if other.is_lower else zero).value

@@ -89,8 +89,8 @@ def spectral_init(problem: Problem, x0: Tensor, simple: Functional | None, step:
     scale = reference(problem, x0)
     first = torch.full_like(safe, step) if step is not None else safe
     x = x0 if simple is None else simple._prox(x0, first)
-    value = _objective(problem, simple, x)
-    return SpectralState(0, x, (), problem.smooth_grad(x), first, safe, value, torch.ones_like(value), scale)
+    value, gradient = _objective_and_gradient(problem, simple, x)
+    return SpectralState(0, x, (), gradient, first, safe, value, torch.ones_like(value), scale)
 
 
 def spectral_step(problem: Problem, state: SpectralState, simple: Functional | None, fixed: bool) -> SpectralState:
@@ -101,7 +101,7 @@ def spectral_step(problem: Problem, state: SpectralState, simple: Functional | N
         return replace(state, k=state.k + 1, x=x, gradient=problem.smooth_grad(x))
     step = state.step
     x = _moved(problem, state, simple, step)
-    value = _objective(problem, simple, x)
+    value, gradient = _objective_and_gradient(problem, simple, x)
     for _ in range(HALVINGS):
         change = x - state.x
         # rounding in the objective must not read as an increase
@@ -111,8 +111,7 @@ def spectral_step(problem: Problem, state: SpectralState, simple: Functional | N
             break
         step = torch.where(short, 0.5 * step, step)
         x = _moved(problem, state, simple, step)
-        value = _objective(problem, simple, x)
-    gradient = problem.smooth_grad(x)
+        value, gradient = _objective_and_gradient(problem, simple, x)
     change, slope = x - state.x, gradient - state.gradient
     curvature = space.inner(change, slope)
     # Barzilai-Borwein: |s|^2 / <s, y>, or the shorter <s, y> / |y|^2 on every other step, which damps oscillation
@@ -128,9 +127,10 @@ def spectral_step(problem: Problem, state: SpectralState, simple: Functional | N
     return replace(state, k=state.k + 1, x=x, gradient=gradient, step=following, average=average, mass=mass)
 
 
-def _objective(problem: Problem, simple: Functional | None, x: Tensor) -> Tensor:
-    value = problem.smooth_value(x)
-    return value if simple is None else value + simple._value(x)
+def _objective_and_gradient(problem: Problem, simple: Functional | None, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the objective and the smooth parts' gradient: most trials are accepted, and the two share their work."""
+    value, gradient = problem.smooth_value_and_grad(x)
+    return (value if simple is None else value + simple._value(x)), gradient
 
 
 def _moved(problem: Problem, state: SpectralState, simple: Functional | None, step: Tensor) -> Tensor:

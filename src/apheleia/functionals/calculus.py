@@ -60,6 +60,7 @@ class Scaled(Functional):
         self.hessian_majorants = functional.hessian_majorants
         self.has_proved_majorants = functional.has_proved_majorants
         self.is_strongly_convex = functional.is_strongly_convex and bool((value > 0).all())
+        self.is_weakly_convex = functional.is_weakly_convex
 
     @property
     def name(self) -> str:
@@ -124,6 +125,10 @@ class Scaled(Functional):
     def _grad(self, x: Tensor) -> Tensor:
         return self._wide(x) * self.functional._grad(x)
 
+    def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = self.functional._value_and_grad(x)
+        return self._narrow(x) * value, self._wide(x) * gradient
+
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         return self.functional._prox(x, self._narrow(x) * step)
 
@@ -157,6 +162,12 @@ class Scaled(Functional):
 
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         return self.functional._strong_convexity(shape).scaled(self.weight.detach(), "times the weight")
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        return self.functional.weak_convexity(shape).scaled(self.weight.detach(), "times the weight")
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return self._wide(v) * self.functional._hvp(x, v)
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.weight * self.functional._hessian(shape)
@@ -206,6 +217,7 @@ class Sum(Functional):
         self.is_smooth = all(f.is_smooth for f in flat)
         self.is_quadratic = all(f.is_quadratic for f in flat)
         self.is_strongly_convex = self.is_convex and any(f.is_strongly_convex for f in flat)
+        self.is_weakly_convex = all(f.is_convex or f.is_weakly_convex for f in flat)
         apart = len(flat) == 1 or _act_apart(flat)
         self.is_proximable = apart and all(f.is_proximable for f in flat)
         self.has_exact_prox = apart and all(f.has_exact_prox for f in flat)
@@ -252,6 +264,10 @@ class Sum(Functional):
     def _grad(self, x: Tensor) -> Tensor:
         return reduce(torch.add, [f._grad(x) for f in self.summands])
 
+    def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        values, gradients = zip(*(f._value_and_grad(x) for f in self.summands), strict=True)
+        return reduce(torch.add, values), reduce(torch.add, gradients)
+
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         # each moves a segment of its own, so that the maps may follow one another
         return reduce(lambda point, f: f._prox(point, step), self.summands, x)
@@ -271,6 +287,12 @@ class Sum(Functional):
 
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         return Bound.sum([f._strong_convexity(shape) for f in self.summands], side="lower")
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        return Bound.sum([f.weak_convexity(shape) for f in self.summands])
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return reduce(torch.add, [f._hvp(x, v) for f in self.summands])
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return reduce(lambda a, b: a + b, [f._hessian(shape) for f in self.summands])
@@ -325,6 +347,7 @@ class Composition(Functional):
         self.has_exact_prox = functional.has_exact_prox and has_rows
         self.has_conjugate = functional.has_conjugate and has_rows
         self.is_strongly_convex = functional.is_strongly_convex and operator.is_orthonormal
+        self.is_weakly_convex = functional.is_weakly_convex
 
     @property
     def name(self) -> str:
@@ -410,6 +433,13 @@ class Composition(Functional):
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         inner = self.functional._strong_convexity(self.operator.output_shape(shape))
         return Bound.product([inner, self.operator.smallest_singular_value(shape).squared()], "product", side="lower")
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        inner = self.functional.weak_convexity(self.operator.output_shape(shape))
+        return Bound.product([inner, self.operator.norm(shape).squared()], "product")
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.operator._adjoint(self.functional._hvp(self.operator._forward(x), self.operator._forward(v)))
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         return self.operator.H @ self.functional._hessian(self.operator.output_shape(shape)) @ self.operator

@@ -76,6 +76,9 @@ class Functional(nn.Module, ABC):
     is_strongly_convex: bool = False
     """Whether it is strongly convex on its space."""
 
+    is_weakly_convex: bool = False
+    """Whether some c >= 0 is known for which F(x) + c/2 |x|^2 is convex. Convex ones need not say so."""
+
     def __init__(self, space: Space = IMAGE) -> None:
         super().__init__()
         check_space(space, type(self).__name__, "space")
@@ -133,6 +136,10 @@ class Functional(nn.Module, ABC):
     def _grad(self, x: Tensor) -> Tensor:
         return torch.func.grad(lambda point: self._value(point).sum())(x)
 
+    def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both; a subclass writes it where they share work."""
+        return self._value(x), self._grad(x)
+
     def _prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         if self.coupled_axes is None:
             raise CapabilityError(f"{self.name} declares a proximal map and does not write `_prox`.")
@@ -173,6 +180,15 @@ class Functional(nn.Module, ABC):
 
     def _strong_convexity(self, shape: tuple[int, ...]) -> Bound:
         return Bound(0.0, "lower", "convex")
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        raise CapabilityError(f"{self.name} declares to be weakly convex and does not write `_weak_convexity`.")
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        if self.is_quadratic:
+            return self._hessian(tuple(x.shape[x.ndim - self.space.rank :]))._forward(v)
+        # a second derivative is symmetric, so that the transposed product is the product
+        return torch.func.vjp(self._grad, x)[1](v)[0]
 
     def _hessian(self, shape: tuple[int, ...]) -> LinearOperator:
         raise CapabilityError(f"{self.name} declares to be quadratic and does not write `_hessian`.")
@@ -301,6 +317,59 @@ class Functional(nn.Module, ABC):
         if not self.is_convex:
             raise CapabilityError(f"{self.name} is not convex and has no modulus of convexity.")
         return self._strong_convexity(self._fixed(shape))
+
+    @final
+    def weak_convexity(self, shape: tuple[int, ...] | None = None) -> Bound:
+        """Return the least known c for which F(x) + c/2 |x|^2 is convex for signals of `shape`: zero for a convex F.
+
+        Raises
+        ------
+        CapabilityError
+            If no c is known.
+        """
+        if self.is_convex:
+            return Bound(0.0, "exact", "convex")
+        if not self.is_weakly_convex:
+            raise CapabilityError(f"{self.name} is neither convex nor known to be weakly convex.")
+        return self._weak_convexity(self._fixed(shape))
+
+    @final
+    @accepts_numpy
+    def hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return the second derivative at `x` times `v`, (*batch, *space).
+
+        Raises
+        ------
+        CapabilityError
+            If it is not differentiable.
+        """
+        if not self.is_differentiable:
+            raise CapabilityError(f"{self.name} is not smooth and has no second derivative.")
+        return self._hvp(self.space.check(x, f"{self.name}.hvp", "x"), self.space.check(v, f"{self.name}.hvp", "v"))
+
+    @final
+    def theta_vjp(self, x: Tensor, w: Tensor) -> dict[str, Tensor]:
+        """Return the derivative of <w, grad F(x)> in each learned parameter, by name: the transposed mixed derivative times w.
+
+        Parameters
+        ----------
+        x, w : Tensor, (*batch, *space)
+            The point, and what the gradient is multiplied by.
+
+        Raises
+        ------
+        CapabilityError
+            If it is not differentiable or has no learned parameters.
+        """
+        learned = {name: value for name, value in self.named_parameters() if value.requires_grad}
+        if not (self.is_differentiable and learned):
+            raise CapabilityError(f"{self.name} has no gradient with learned parameters. Make them nn.Parameter.")
+        who = f"{self.name}.theta_vjp"
+        with torch.enable_grad():
+            gradient = self._grad(self.space.check(x, who, "x").detach())
+            total = self.space.inner(gradient, self.space.check(w, who, "w").detach()).sum()
+        found = torch.autograd.grad(total, list(learned.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(learned, found, strict=True))
 
     @final
     def hessian(self, shape: tuple[int, ...] | None = None) -> LinearOperator:
