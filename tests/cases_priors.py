@@ -24,6 +24,7 @@ from apheleia.functionals import (
     OverlappingGroupL1,
     PixelNuclearNorm,
     RegularizationByDenoising,
+    RidgeRegularizer,
     SmoothlyClippedAbsoluteDeviation,
     SortedL1,
     SquaredKSupportNorm,
@@ -51,6 +52,19 @@ def _counts(shape: tuple[int, ...]) -> Tensor:
     counts = torch.poisson(4 * torch.ones(shape, dtype=torch.float64), generator=torch.Generator().manual_seed(4))
     counts.view(-1)[0] = 0
     return counts
+
+
+def _ridge(weak_convexity: float, levels: object = 0.2, channels: int = 1) -> RidgeRegularizer:
+    """A ridge regulariser with small random filters; the middle of its potentials is met by signals of size one."""
+    return RidgeRegularizer(
+        randn(4, channels, 3, 3, seed=5),
+        -0.5 + 0.3 * randn(2, 4, seed=6),
+        0.5 + 0.3 * randn(4, seed=7),
+        torch.tensor([-0.1, 0.2], dtype=torch.float64),
+        weak_convexity,
+        (0.1, 0.4),
+        levels,  # type: ignore[arg-type]
+    )
 
 
 def _smoother(x: Tensor, noise_std: Tensor) -> Tensor:
@@ -182,6 +196,14 @@ FUNCTIONALS = [
         (1, 1, 2),
     ),
     FunctionalCase("transmission with background", lambda s: TransmissionPoisson(Identity(), _counts(s), 7.0, 0.5), (1, 2, 3)),
+    FunctionalCase("convex ridge", lambda s: _ridge(0.0), (1, 4, 3)),
+    FunctionalCase("weakly convex ridge", lambda s: _ridge(0.9), (1, 4, 3)),
+    FunctionalCase(
+        "weakly convex ridge of colour, a level an image",
+        lambda s, index=EVERY: _ridge(0.9, torch.tensor([0.05, 0.2, 0.9], dtype=torch.float64)[index], 3),  # type: ignore[index]
+        (3, 3, 2),
+        batch=(3,),
+    ),
     FunctionalCase("fused lasso", lambda s: FusedLasso(0.7, 0.4, VECTOR), (7,), (4,)),
     FunctionalCase("fused lasso of rows", lambda s: FusedLasso(), (2, 2, 4), (1, 2, 2)),
     FunctionalCase("total variation of rows", lambda s: FusedLasso(0.8, 0.0), (1, 3, 5), (1, 1, 3)),

@@ -11,6 +11,7 @@ from apheleia.functionals.fidelities import (
     TransmissionPoisson,
 )
 from apheleia.functionals.functional import Functional
+from apheleia.functionals.learned import RidgeRegularizer
 from apheleia.functionals.priors import (
     L0,
     L1,
@@ -81,6 +82,7 @@ __all__ = [
     "ProximalDenoiser",
     "QuadraticSmoothness",
     "RegularizationByDenoising",
+    "RidgeRegularizer",
     "Scaled",
     "Simplex",
     "SmoothedVariation",

@@ -1,0 +1,257 @@
+"""The (weakly) convex ridge regulariser: learned filters, one learned potential each, and constants read off the weights."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import final
+
+import torch
+from torch import Tensor
+
+from apheleia.core.bound import Bound
+from apheleia.core.errors import ArgumentError, ShapeError
+from apheleia.core.interop import ArrayLike, as_tensor
+from apheleia.core.space import Space, as_wide
+from apheleia.functionals.functional import Functional
+from apheleia.operators.convolution_bank import ConvolutionBank
+from apheleia.operators.operator import register
+
+__all__ = ["RidgeRegularizer"]
+
+STABLE = 0.99
+"""Largest weak convexity of an energy that is kept convex: what is left bounds how much noise is amplified, by 1 / (1 - 0.99)."""
+
+
+@final
+class RidgeRegularizer(Functional):
+    """R(x) = sum_n e^a / s_n^2 sum_p phi_n(s_n (w_n * x)_p), phi_n(t) = e^(-b_n) h(e^(b_n) t) - c h(t), h the Huber function.
+
+    h(t) = t^2 / 2 up to 1 and |t| - 1/2 beyond, so that phi_n rises like a modulus with a rounded tip and, for c > 0, levels off:
+    a convex ridge regulariser (c = 0), or one that is weakly convex and leaves edges as high as they are. The filters w_n have
+    mean zero, and together the norm 1. The scales s_n = e^(log_scale) / noise_std and the amplitude e^a depend on the noise
+    level: log_scale and a are interpolated linearly in log noise_std between `knots`, and constant beyond.
+
+    With LeastSquares(Identity(), y) it denoises images in the range 0..1 with noise of `noise_std`; there it needs no weight.
+
+    Parameters
+    ----------
+    kernels : Tensor, (n, channel, s, s)
+        Filters; their means are taken off and all are divided by one number.
+    log_scale : Tensor, (knot, n)
+        Logarithm of s_n times the noise level.
+    log_sharpness : Tensor, (n,)
+        b_n; negative values count as zero.
+    log_amplitude : Tensor, (knot,)
+        a; held below log(0.99 / c), so that denoising stays a convex problem.
+    weak_convexity : float, default 0
+        c in [0, 1].
+    knots : sequence of float
+        Noise levels of the knots, rising, above zero.
+    noise_std : float or Tensor, (*batch,), default 25 / 255
+        Noise level that it is conditioned on, above zero.
+
+    Raises
+    ------
+    ShapeError
+        If the parameters do not fit together.
+    ArgumentError
+        If c is not in [0, 1], a noise level is not above zero, or the knots do not rise.
+
+    Notes
+    -----
+    Certificate: smoothness e^a max(e^b - c, c) and weak convexity c e^a, upper, since phi'' lies between -c and e^b - c, and the
+    norm of the filters is at most 1 by `ConvolutionBank`; neither depends on the noise level but through a.
+    Complexity: two passes of all filters a gradient, n channel s^2 products a pixel each.
+    Source: A. Goujon et al., A Neural-Network-Based Convex Regularizer for Inverse Problems, arXiv:2211.12461; A. Goujon,
+    S. Neumayer, M. Unser, SIAM Journal on Imaging Sciences 17 (2024), doi:10.1137/23M1565243. For the potentials see
+    arXiv:2510.01755. One bank of large filters instead of a chain of small ones is ours.
+    """
+
+    is_smooth = True
+    is_weakly_convex = True
+
+    kernels: Tensor
+    log_scale: Tensor
+    log_sharpness: Tensor
+    log_amplitude: Tensor
+    noise_std: Tensor
+
+    def __init__(
+        self,
+        kernels: Tensor,
+        log_scale: Tensor,
+        log_sharpness: Tensor,
+        log_amplitude: Tensor,
+        weak_convexity: float = 0.0,
+        knots: tuple[float, ...] = (25 / 255,),
+        noise_std: float | ArrayLike = 25 / 255,
+    ) -> None:
+        if kernels.ndim != 4 or kernels.shape[-1] != kernels.shape[-2]:
+            raise ShapeError(f"RidgeRegularizer: `kernels` must be (n, channel, s, s); got {tuple(kernels.shape)}.")
+        super().__init__(Space((kernels.shape[1], None, None)))
+        own = {"log_scale": (len(knots), len(kernels)), "log_sharpness": (len(kernels),), "log_amplitude": (len(knots),)}
+        given = {"log_scale": log_scale, "log_sharpness": log_sharpness, "log_amplitude": log_amplitude}
+        for name, shape in own.items():
+            if tuple(given[name].shape) != shape:
+                raise ShapeError(
+                    f"RidgeRegularizer: with {len(kernels)} kernels and {len(knots)} knots `{name}` must be {shape}; "
+                    f"got {tuple(given[name].shape)}."
+                )
+        if not 0 <= weak_convexity <= 1:
+            raise ArgumentError(f"RidgeRegularizer: `weak_convexity` must be in [0, 1]; got {weak_convexity!r}.")
+        if not all(knot > 0 for knot in knots) or any(b <= a for a, b in pairwise(knots)):
+            raise ArgumentError(f"RidgeRegularizer: `knots` must be above zero and rise; got {knots!r}.")
+        level = as_tensor(noise_std, "RidgeRegularizer", "noise_std")
+        if not bool((level > 0).all()):
+            raise ArgumentError(f"RidgeRegularizer: `noise_std` must be above zero; got {noise_std!r}.")
+        for name, value in {"kernels": kernels, **given, "noise_std": level}.items():
+            register(self, name, value)
+        self.bound_on_convexity = float(weak_convexity)
+        self.knots = tuple(float(knot) for knot in knots)
+        self.is_convex = weak_convexity == 0
+
+    @property
+    def name(self) -> str:
+        """The name that messages use."""
+        return "RidgeRegularizer"
+
+    @property
+    def formula(self) -> str:
+        """The term as a reader writes it."""
+        return "R(x)"
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Batch axes of its noise level."""
+        return tuple(self.noise_std.shape)
+
+    def at(self, noise_std: float | ArrayLike) -> RidgeRegularizer:
+        """Return the regulariser for another noise level, (*batch,), with the same parameters."""
+        return RidgeRegularizer(
+            self.kernels,
+            self.log_scale,
+            self.log_sharpness,
+            self.log_amplitude,
+            self.bound_on_convexity,
+            self.knots,
+            noise_std,
+        )
+
+    def filters(self) -> ConvolutionBank:
+        """Return the filters w_n as they act: without their means, and of norm at most 1 together."""
+        centred = self.kernels - self.kernels.mean((-2, -1), keepdim=True)
+        size = ConvolutionBank(centred)._norm(None).value.to(centred)
+        return ConvolutionBank(centred / size.clamp(min=torch.finfo(centred.dtype).tiny))
+
+    def _amplitude(self) -> Tensor:
+        """Return e^a, (*batch,)."""
+        most = math.inf if self.is_convex else math.log(STABLE / self.bound_on_convexity)
+        return self._at_level(self.log_amplitude).clamp(max=most).exp()
+
+    def _scales(self) -> Tensor:
+        """Return s_n, (*batch, n)."""
+        return self._at_level(self.log_scale).exp() / self.noise_std.to(self.log_scale)[..., None]
+
+    def _at_level(self, values: Tensor) -> Tensor:
+        """Return values at the knots, (knot, ...), interpolated in log noise_std, (*batch, ...)."""
+        place = torch.log(torch.tensor(self.knots, dtype=torch.float64, device=values.device))
+        level = self.noise_std.double().log().clamp(place[0], place[-1])
+        right = torch.searchsorted(place, level).clamp(1, max(len(place) - 1, 1))
+        if len(place) == 1:
+            return values[0].expand(*level.shape, *values.shape[1:])
+        share = ((level - place[right - 1]) / (place[right] - place[right - 1])).to(values)
+        share = share[(...,) + (None,) * (values.ndim - 1)]
+        return torch.lerp(values[right - 1], values[right], share)
+
+    def prepared(self, shape: tuple[int, ...], dtype: torch.dtype) -> Functional:
+        """Return the same object with all that depends only on shape and precision computed once."""
+        return _Prepared(self, dtype)
+
+    def _value(self, x: Tensor) -> Tensor:
+        return _Prepared(self, x.dtype)._value(x)
+
+    def _grad(self, x: Tensor) -> Tensor:
+        return _Prepared(self, x.dtype)._grad(x)
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return _Prepared(self, x.dtype)._hvp(x, v)
+
+    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
+        steepest = self.log_sharpness.detach().double().clamp(min=0).exp().amax() - self.bound_on_convexity
+        most = torch.maximum(steepest, torch.full_like(steepest, self.bound_on_convexity))
+        return Bound(self._amplitude().detach().double() * most, "upper", "steepest slope of the potentials times the amplitude")
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        modulus = self._amplitude().detach().double() * self.bound_on_convexity
+        return Bound(modulus, "upper", "least slope of the potentials times the amplitude")
+
+
+@final
+class _Prepared(Functional):
+    """The regulariser in one precision, with its filters normalised and its noise level looked up."""
+
+    is_smooth = True
+    is_weakly_convex = True
+
+    def __init__(self, original: RidgeRegularizer, dtype: torch.dtype) -> None:
+        super().__init__(original.space)
+        self.original = original
+        self.is_convex = original.is_convex
+        self.bank = original.filters()
+        # potentials in the units of the responses: widths 1 / s_n, so that a gradient takes few passes
+        self.width = (1 / original._scales()).to(dtype)[..., None, None]
+        self.sharpness = original.log_sharpness.clamp(min=0).exp().to(dtype)[:, None, None]
+        self.amplitude = original._amplitude().to(dtype)
+
+    @property
+    def name(self) -> str:
+        return self.original.name
+
+    @property
+    def formula(self) -> str:
+        return self.original.formula
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.original.batch_shape
+
+    def _value(self, x: Tensor) -> Tensor:
+        responses = self.bank._forward(x)
+        return self._energies(responses, *self._clipped(responses))
+
+    def _grad(self, x: Tensor) -> Tensor:
+        return self._pulled(*self._clipped(self.bank._forward(x)), x)
+
+    def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        responses = self.bank._forward(x)
+        steep, flat = self._clipped(responses)
+        energy = self._energies(responses, steep, flat)
+        return energy, self._pulled(steep, flat, x)
+
+    def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
+        size = self.bank._forward(x).abs()
+        curvature = self.sharpness * (self.sharpness * size < self.width) - self.original.bound_on_convexity * (size < self.width)
+        return as_wide(self.amplitude, v, 3) * self.bank._adjoint(curvature * self.bank._forward(v))
+
+    def _clipped(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the slopes of the two Huber functions of responses u."""
+        steep = torch.clamp(self.sharpness * u, -self.width, self.width)
+        return steep, None if self.is_convex else torch.clamp(u, -self.width, self.width)
+
+    def _energies(self, u: Tensor, steep: Tensor, flat: Tensor | None) -> Tensor:
+        """Return the energy of responses u with these slopes, (*batch,): h(t) = c (t - c / 2) with c = clip(t)."""
+        energy = steep * (u - 0.5 / self.sharpness * steep)
+        if flat is not None:
+            energy = torch.sub(energy, flat * (u - 0.5 * flat), alpha=self.original.bound_on_convexity)
+        return self.amplitude * energy.sum((-3, -2, -1))
+
+    def _pulled(self, steep: Tensor, flat: Tensor | None, x: Tensor) -> Tensor:
+        slope = steep if flat is None else torch.sub(steep, flat, alpha=self.original.bound_on_convexity)
+        return as_wide(self.amplitude, x, 3) * self.bank._adjoint(slope)
+
+    def _smoothness(self, shape: tuple[int, ...]) -> Bound:
+        return self.original._smoothness(shape)
+
+    def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
+        return self.original._weak_convexity(shape)

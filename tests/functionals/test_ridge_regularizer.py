@@ -1,0 +1,142 @@
+"""The ridge regulariser: its potentials, its constants, and what they prove of denoising."""
+
+import math
+
+import pytest
+import torch
+
+import apheleia as ap
+from apheleia.core import ArgumentError, CapabilityError, ShapeError
+from apheleia.functionals import RidgeRegularizer
+from apheleia.operators import Identity
+
+
+def made(weak_convexity=0.0, noise_std=0.1, amplitude=0.0, count=6, side=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    kernels = torch.randn(count, 1, side, side, generator=generator, dtype=torch.float64)
+    scale, sharpness = torch.zeros(3, count, dtype=torch.float64), torch.linspace(0, 2, count, dtype=torch.float64)
+    amplitudes = torch.full((3,), amplitude, dtype=torch.float64)
+    return RidgeRegularizer(kernels, scale, sharpness, amplitudes, weak_convexity, (0.02, 0.1, 0.3), noise_std)
+
+
+def noisy(shape=(1, 24, 24), noise=0.1):
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.zeros(shape, dtype=torch.float64)
+    clean[..., 6:18, 4:15] = 1
+    return clean + noise * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def test_one_filter_by_hand():
+    R = made(weak_convexity=0.8, count=1)
+    x = noisy((1, 9, 9))
+    kernel = R.kernels - R.kernels.mean()
+    u = ap.operators.ConvolutionBank(kernel / ap.operators.ConvolutionBank(kernel).norm().value)(x) / 0.1
+
+    def huber(t):
+        return torch.where(t.abs() <= 1, 0.5 * t**2, t.abs() - 0.5)
+
+    # sharpness 0: both Huber functions are one
+    assert float(R(x)) == pytest.approx(float((1 - 0.8) * 0.01 * huber(u).sum()), rel=1e-10)
+
+
+def test_constants_images_cost_what_their_edges_cost():
+    R, x = made(0.5), torch.full((1, 20, 20), 0.7, dtype=torch.float64)
+    inside = R.grad(x)[..., 8:12, 8:12]
+    torch.testing.assert_close(inside, torch.zeros_like(inside), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("level", [0.001, 0.05, 0.3, 2.0])
+def test_noise_levels_scale_the_image(level):
+    # beyond the knots the regulariser of a brighter image with more noise is the same one
+    R = made(0.9, noise_std=level)
+    factor = 7.0 if level >= 0.3 else 0.5
+    x = noisy()
+    if 0.02 < level < 0.3:
+        assert float(R.at(factor * level)(factor * x)) == pytest.approx(factor**2 * float(R(x)))
+    else:
+        assert float(R.at(factor * level)(factor * x)) == pytest.approx(factor**2 * float(R(x)), rel=1e-12)
+
+
+def test_a_level_an_image():
+    R, x = made(0.9, noise_std=torch.tensor([0.05, 0.1], dtype=torch.float64)), noisy((2, 1, 12, 12))
+    for i, level in enumerate((0.05, 0.1)):
+        assert float(R(x)[i]) == pytest.approx(float(made(0.9, level)(x[i])))
+
+
+def test_denoising_is_a_convex_problem_up_to_its_weak_convexity():
+    problem = ap.Problem(ap.LeastSquares(Identity(), noisy()), made(1.0, amplitude=3.0))
+    # the amplitude is held below what would take all convexity
+    assert problem.is_convex
+    x, report = ap.solve(problem, tol=1e-6)
+    uniqueness = report.certificate("uniqueness")
+    assert uniqueness.status == "proved"
+    assert float(uniqueness.value.value) == pytest.approx(0.01)
+    assert report.certificate("distance").status == "proved"
+    # the bound on the distance holds
+    best, _ = ap.solve(problem, tol=1e-10)
+    assert float(torch.linalg.vector_norm(x - best)) <= float(report.certificate("distance").value.value)
+
+
+def test_more_weight_or_a_blur_ends_convexity():
+    R, y = made(0.9), noisy()
+    assert not ap.Problem(ap.LeastSquares(Identity(), y), 1.2 * R).is_convex
+    blur = ap.operators.Convolution(ap.imaging.gaussian_kernel(1.0))
+    problem = ap.Problem(ap.LeastSquares(blur, y), R)
+    assert not problem.is_convex
+    _, report = ap.solve(problem, tol=1e-5)
+    assert report.certificate("uniqueness").status == "none"
+    assert "not convex" in report.certificate("convergence").why
+    assert ap.Problem(ap.LeastSquares(blur, y), made(0.0)).is_convex
+
+
+def test_noise_is_amplified_by_no_more_than_the_certified_constant():
+    # x(y + e) - x(y), searched for its worst direction by following it
+    R, y = made(0.9, noise_std=0.3), noisy()
+    modulus = 1 - float(R.weak_convexity((1, 24, 24)).value)
+    e = 1e-3 * torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x, worst = ap.solve(ap.Problem(ap.LeastSquares(Identity(), y), R), tol=1e-9)[0], 0.0
+    for _ in range(6):
+        moved = ap.solve(ap.Problem(ap.LeastSquares(Identity(), y + e), R), tol=1e-9)[0] - x
+        worst = max(worst, float(torch.linalg.vector_norm(moved) / torch.linalg.vector_norm(e)))
+        e = moved * (1e-3 * math.sqrt(y.numel()) / torch.linalg.vector_norm(moved))
+    assert 0.5 < worst <= 1 / modulus
+
+
+def test_it_learns():
+    R = made(0.9)
+    learned = RidgeRegularizer(
+        *(torch.nn.Parameter(value) for value in (R.kernels, R.log_scale, R.log_sharpness + 0.1, R.log_amplitude)),
+        0.9,
+        R.knots,
+        0.1,
+    )
+    x, w = noisy((2, 1, 10, 10)), noisy((2, 1, 10, 10), 0.3)
+    found = learned.theta_vjp(x, w)
+    assert set(found) == {"kernels", "log_scale", "log_sharpness", "log_amplitude"}
+    step = 1e-6
+    for name, value in learned.named_parameters():
+        direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                value.add_(sign * step * direction)
+                ends.append(float(learned.space.inner(learned.grad(x), w).sum()))
+                value.sub_(sign * step * direction)
+        assert float((found[name] * direction).sum()) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-6)
+    with pytest.raises(CapabilityError, match="RidgeRegularizer has no gradient with learned parameters"):
+        R.theta_vjp(x, w)
+
+
+def test_wrong_parameters_get_a_sentence():
+    R = made()
+    parts = (R.kernels, R.log_scale, R.log_sharpness, R.log_amplitude)
+    with pytest.raises(ShapeError, match=r"with 6 kernels and 3 knots `log_scale` must be \(3, 6\); got \(2, 6\)"):
+        RidgeRegularizer(R.kernels, R.log_scale[:2], R.log_sharpness, R.log_amplitude, 0.0, R.knots)
+    with pytest.raises(ShapeError, match=r"`kernels` must be \(n, channel, s, s\); got \(6, 5, 5\)"):
+        RidgeRegularizer(R.kernels[:, 0], *parts[1:], 0.0, R.knots)
+    with pytest.raises(ArgumentError, match=r"`weak_convexity` must be in \[0, 1\]; got 1.5"):
+        RidgeRegularizer(*parts, 1.5, R.knots)
+    with pytest.raises(ArgumentError, match="`knots` must be above zero and rise"):
+        RidgeRegularizer(*parts, 0.0, (0.1, 0.1, 0.3))
+    with pytest.raises(ArgumentError, match=r"`noise_std` must be above zero; got 0\.0"):
+        R.at(0.0)
