@@ -1,0 +1,20 @@
+"""Learning the parameters of a model: losses, derivatives through minimisers, and a loop that survives being killed."""
+
+from apheleia.training.denoising import denoised, fixed_point_loss, one_step_loss
+from apheleia.training.fit import Fit, fit
+from apheleia.training.implicit import implicit_minimiser
+from apheleia.training.patches import Patches
+from apheleia.training.recipe import Recipe, read_recipe, train
+
+__all__ = [
+    "Fit",
+    "Patches",
+    "Recipe",
+    "denoised",
+    "fit",
+    "fixed_point_loss",
+    "implicit_minimiser",
+    "one_step_loss",
+    "read_recipe",
+    "train",
+]

@@ -1,0 +1,105 @@
+"""Recipes: what they say is done, a stop changes nothing, and a wrong entry is named."""
+
+import json
+
+import pytest
+import torch
+
+from apheleia.core import ArgumentError, FileError
+from apheleia.functionals.learned import load_prior
+from apheleia.training import read_recipe, train
+
+RECIPE = """
+name = "tiny"
+licence = "BSD-3-Clause"
+
+[model]
+filters = 3
+side = 3
+weak_convexity = 0.9
+knots = [10, 40]
+
+[data]
+folder = "pictures"
+patch = 12
+batch = 2
+held_out = 1
+noise = [10, 40]
+margin = 1
+
+[[stage]]
+loss = "one_step"
+steps = 6
+learning_rate = 1e-2
+
+[[stage]]
+loss = "fixed_point"
+steps = 4
+learning_rate = 4e-3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    for k in range(3):
+        ramp = torch.linspace(0, 255, 24).round().byte().expand(20, 24).contiguous()
+        Image.fromarray((ramp.roll(7 * k, -1)).numpy()).save(tmp_path / "pictures" / f"{k}.png")
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def test_a_recipe_makes_a_prior_with_its_card(folder):
+    shares = []
+    card = train(read_recipe(folder / "tiny.toml"), folder, folder / "out", lambda words, share: shares.append(share))
+    assert shares == [pytest.approx((k + 1) / 10) for k in range(10)]
+    assert json.loads((folder / "out" / "card.json").read_text())["parameters"] == card["parameters"] == 3 * 9 + 6 + 3 + 2
+    assert set(card["held_out_psnr"]) == {15, 25, 50}
+    R = load_prior(folder / "out" / "prior.safetensors", 0.1)
+    assert float(R.weak_convexity((1, 8, 8)).value) <= 0.99 + 1e-6
+
+
+def test_a_stopped_recipe_goes_on_to_the_same_weights(folder):
+    recipe = read_recipe(folder / "tiny.toml")
+    train(recipe, folder, folder / "out")
+    (folder / "again").mkdir()
+
+    def stop(words, share):
+        if share > 0.75:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder, folder / "again", stop)
+    assert not (folder / "again" / "prior.safetensors").exists()
+    train(recipe, folder, folder / "again")
+    for name in ("kernels", "log_scale", "log_sharpness", "log_amplitude"):
+        first, second = (getattr(load_prior(folder / out / "prior.safetensors"), name) for out in ("out", "again"))
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[model]", "[modell]", r"\[model\] is missing"),
+        ("filters = 3", "filters = 3\nfilter = 4", r"\[model\] has no entry filter; it knows filters, side"),
+        ("filters = 3", "", r"\[model\]: .*missing 1 required positional argument: 'filters'"),
+        ('loss = "one_step"', 'loss = "guess"', "`loss` must be one of one_step, fixed_point; got 'guess'"),
+        ("[[stage]]", "[[stages]]", r"needs at least one \[\[stage\]\]"),
+        ("filters = 3", "filters = ", "is no recipe"),
+    ],
+)
+def test_wrong_entries_are_named(folder, old, new, sentence):
+    (folder / "wrong.toml").write_text(RECIPE.replace(old, new))
+    with pytest.raises(FileError, match=sentence):
+        read_recipe(folder / "wrong.toml")
+
+
+def test_a_recipe_must_keep_images_apart(folder):
+    (folder / "greedy.toml").write_text(RECIPE.replace("held_out = 1", "held_out = 0"))
+    with pytest.raises(ArgumentError, match="`held_out` must be at least 1"):
+        train(read_recipe(folder / "greedy.toml"), folder, folder / "out")
+    with pytest.raises(FileError, match="does not exist"):
+        read_recipe(folder / "none.toml")
