@@ -39,7 +39,7 @@ def test_one_filter_by_hand():
     assert float(R(x)) == pytest.approx(float((1 - 0.8) * 0.01 * huber(u).sum()), rel=1e-10)
 
 
-def test_constants_images_cost_what_their_edges_cost():
+def test_constant_images_cost_what_their_edges_cost():
     R, x = made(0.5), torch.full((1, 20, 20), 0.7, dtype=torch.float64)
     inside = R.grad(x)[..., 8:12, 8:12]
     torch.testing.assert_close(inside, torch.zeros_like(inside), atol=1e-12, rtol=0)
