@@ -4,7 +4,7 @@ python benchmarks/denoising.py [--data DIR] [--quick] [--methods tv bm3d wcrr] [
 
 Grey images in the range 0..1 of DIR/images/BSD68_gray (--quick: Set12), DIR from APHELEIA_DATA by default; noise of 15, 25 and 50
 of 255 from a generator seeded with the image's number, not clipped; answers are clipped to 0..1. Methods: "tv", total variation
-with the weight that is best on the last twelve images of BSD400_gray, which train nothing; "bm3d", where that package is installed;
+with the weight that is best on the last twelve images of BSD400_gray, which train nothing; "bm3d", where it is installed;
 others, learned priors in their files. Each image is solved to the library's default tolerance, on one thread.
 Prints one JSON object a line.
 """
