@@ -63,6 +63,21 @@ def test_a_level_an_image():
         assert float(R(x)[i]) == pytest.approx(float(made(0.9, level)(x[i])))
 
 
+def test_channels_one_by_one():
+    R, x = made(0.9), noisy((2, 3, 12, 12))
+    torch.testing.assert_close(R(x), sum(R(x[:, k : k + 1]) for k in range(3)))
+    torch.testing.assert_close(R.grad(x)[:, 1:2], R.grad(x[:, 1:2]))
+
+
+def test_strips_change_nothing(monkeypatch):
+    R, x = made(0.9), noisy((2, 3, 30, 12))
+    with torch.no_grad():
+        whole = R.prepared((3, 30, 12), x.dtype)._value_and_grad(x)
+        monkeypatch.setattr("apheleia.functionals.learned.ridge_regularizer.STRIP", 3000)
+        parts = R.prepared((3, 30, 12), x.dtype)._value_and_grad(x)
+    torch.testing.assert_close(parts, whole)
+
+
 def test_denoising_is_a_convex_problem_up_to_its_weak_convexity():
     problem = ap.Problem(ap.LeastSquares(Identity(), noisy()), made(1.0, amplitude=3.0))
     # the amplitude is held below what would take all convexity

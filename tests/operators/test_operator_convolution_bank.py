@@ -40,6 +40,18 @@ def test_the_bound_is_needed_between_the_samples():
     assert float(bank._power().amax().sqrt()) < finest <= float(bank.norm().value)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4, 20])
+def test_strips_make_up_the_whole(rows):
+    bank, x = ConvolutionBank(KERNELS), torch.randn(2, 3, 2, 6, 7, dtype=torch.float64)
+    y = bank(x)
+    z, pull = torch.randn_like(y), torch.zeros_like(x)
+    for first in range(0, 9, rows):
+        last = min(first + rows, 9)
+        torch.testing.assert_close(bank.strip(x, first, last), y[..., first:last, :])
+        bank.add_strip(z[..., first:last, :], first, pull)
+    torch.testing.assert_close(pull, bank.adjoint(z))
+
+
 def test_wrong_kernels_get_a_sentence():
     with pytest.raises(
         ShapeError, match=r"ConvolutionBank: `kernels` must be real, \(n, channel, s, s\); got torch.float32 \(3, 3\)"

@@ -11,7 +11,7 @@ from apheleia.functionals.fidelities import (
     TransmissionPoisson,
 )
 from apheleia.functionals.functional import Functional
-from apheleia.functionals.learned import RidgeRegularizer
+from apheleia.functionals.learned import RidgeRegularizer, load_prior, save_prior, shipped_prior
 from apheleia.functionals.priors import (
     L0,
     L1,
@@ -98,6 +98,9 @@ __all__ = [
     "WaveletL1",
     "check_gradient",
     "check_prox",
+    "load_prior",
+    "save_prior",
+    "shipped_prior",
     "denoiser_defects",
     "image_patches",
     "sliding_windows",

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, pad
 
 from apheleia.core.bound import Bound
 from apheleia.core.errors import ShapeError
@@ -65,20 +65,45 @@ class ConvolutionBank(LinearOperator):
         self.side = side
 
     def _forward(self, x: Tensor) -> Tensor:
-        kernels = self.kernels.to(x.dtype).flip((-2, -1))
-        out = conv2d(x.reshape(-1, *x.shape[-3:]), kernels, padding=self.side - 1)
-        return out.reshape(*x.shape[:-3], *out.shape[-3:])
+        return self.strip(x, 0, x.shape[-2] + self.side - 1)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         batch, side = y.shape[:-3], self.side
         channels, height, width = self.kernels.shape[1], y.shape[-2] - side + 1, y.shape[-1] - side + 1
-        # one row of all kernels at a time: as many outputs as rows keep the processor's vectors full, which one image does not
-        rows = self.kernels.to(y.dtype).permute(1, 2, 0, 3).flatten(0, 1).unsqueeze(-2)
-        partial = conv2d(y.reshape(-1, *y.shape[-3:]), rows).unflatten(1, (channels, side))
+        partial = self._along_rows(y.reshape(-1, *y.shape[-3:]))
         out = partial[:, :, 0, :height]
         for row in range(1, side):
             out = out + partial[:, :, row, row : row + height]
         return out.reshape(*batch, channels, height, width)
+
+    def strip(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Return the rows [first, last) of the responses of checked images x, (*batch, n, last - first, width + s - 1)."""
+        height, reach = x.shape[-2], self.side - 1
+        seen = x[..., max(first - reach, 0) : min(last, height), :]
+        above, below = max(reach - first, 0), max(last - height, 0)
+        if above or below:
+            seen = pad(seen, (0, 0, above, below))
+        out = conv2d(seen.reshape(-1, *seen.shape[-3:]), self.kernels.to(x.dtype).flip((-2, -1)), padding=(0, reach))
+        return out.reshape(*x.shape[:-3], *out.shape[-3:])
+
+    def add_strip(self, y: Tensor, first: int, out: Tensor) -> None:
+        """Add the adjoint at y, rows of responses from `first` on and zeros elsewhere, to images `out` in place."""
+        height, rows = out.shape[-2], y.shape[-2]
+        partial = self._along_rows(y.reshape(-1, *y.shape[-3:]))
+        partial = partial.reshape(*y.shape[:-3], *partial.shape[1:])
+        for row in range(self.side):
+            # response q reads pixel q - row through this row of the kernels
+            low, high = max(first - row, 0), min(first + rows - row, height)
+            if low < high:
+                out[..., low:high, :] += partial[..., row, low + row - first : high + row - first, :]
+
+    def _along_rows(self, y: Tensor) -> Tensor:
+        """Return each row of all kernels applied to responses (batch, n, rows, ...), (batch, channel, s, rows, width).
+
+        One row of all kernels at a time makes as many outputs as rows, which keep a processor's vectors full; one image does not.
+        """
+        rows = self.kernels.to(y.dtype).permute(1, 2, 0, 3).flatten(0, 1).unsqueeze(-2)
+        return conv2d(y, rows).unflatten(1, (self.kernels.shape[1], self.side))
 
     def _power(self) -> Tensor:
         """Return the largest eigenvalue of the channels' cross-power at the sampled frequencies, (N, N // 2 + 1), in float64."""

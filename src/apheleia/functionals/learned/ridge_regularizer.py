@@ -19,6 +19,9 @@ from apheleia.operators.operator import register
 
 __all__ = ["RidgeRegularizer"]
 
+STRIP = 2**20
+"""Responses that are computed at a time where no derivatives are recorded: few megabytes."""
+
 STABLE = 0.99
 """Largest weak convexity of an energy that is kept convex: what is left bounds how much noise is amplified, by 1 / (1 - 0.99)."""
 
@@ -37,7 +40,8 @@ class RidgeRegularizer(Functional):
     Parameters
     ----------
     kernels : Tensor, (n, channel, s, s)
-        Filters; their means are taken off and all are divided by one number.
+        Filters; their means are taken off and all are divided by one number. Filters of one channel take the channels of an image
+        one by one.
     log_scale : Tensor, (knot, n)
         Logarithm of s_n times the noise level.
     log_sharpness : Tensor, (n,)
@@ -89,7 +93,8 @@ class RidgeRegularizer(Functional):
     ) -> None:
         if kernels.ndim != 4 or kernels.shape[-1] != kernels.shape[-2]:
             raise ShapeError(f"RidgeRegularizer: `kernels` must be (n, channel, s, s); got {tuple(kernels.shape)}.")
-        super().__init__(Space((kernels.shape[1], None, None)))
+        # filters of one channel see each channel of an image by itself
+        super().__init__(Space((None if kernels.shape[1] == 1 else kernels.shape[1], None, None)))
         own = {"log_scale": (len(knots), len(kernels)), "log_sharpness": (len(kernels),), "log_amplitude": (len(knots),)}
         given = {"log_scale": log_scale, "log_sharpness": log_sharpness, "log_amplitude": log_amplitude}
         for name, shape in own.items():
@@ -200,7 +205,7 @@ class _Prepared(Functional):
         self.is_convex = original.is_convex
         self.bank = original.filters()
         # potentials in the units of the responses: widths 1 / s_n, so that a gradient takes few passes
-        self.width = (1 / original._scales()).to(dtype)[..., None, None]
+        self.width = (1 / original._scales()).to(dtype)[..., None, :, None, None]
         self.sharpness = original.log_sharpness.clamp(min=0).exp().to(dtype)[:, None, None]
         self.amplitude = original._amplitude().to(dtype)
 
@@ -216,23 +221,44 @@ class _Prepared(Functional):
     def batch_shape(self) -> tuple[int, ...]:
         return self.original.batch_shape
 
+    def _responses(self, x: Tensor) -> Tensor:
+        """Return (*batch, group, n, height + s - 1, width + s - 1), a group being as many channels as the filters have."""
+        return self.bank._forward(x.unflatten(-3, (-1, self.bank.kernels.shape[1])))
+
+    def _pulled(self, slope: Tensor, x: Tensor) -> Tensor:
+        """Return the adjoint of `_responses`, times the amplitude."""
+        return as_wide(self.amplitude, x, 3) * self.bank._adjoint(slope).flatten(-4, -3)
+
     def _value(self, x: Tensor) -> Tensor:
-        responses = self.bank._forward(x)
-        return self._energies(responses, *self._clipped(responses))
+        return self._in_strips(x)[0]
 
     def _grad(self, x: Tensor) -> Tensor:
-        return self._pulled(*self._clipped(self.bank._forward(x)), x)
+        return self._in_strips(x)[1]
 
     def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        responses = self.bank._forward(x)
-        steep, flat = self._clipped(responses)
-        energy = self._energies(responses, steep, flat)
-        return energy, self._pulled(steep, flat, x)
+        return self._in_strips(x)
+
+    def _in_strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return energy and gradient, a strip of responses at a time: all at once they are n images, which leave every cache."""
+        groups = x.unflatten(-3, (-1, self.bank.kernels.shape[1]))
+        total = x.shape[-2] + self.bank.side - 1
+        if torch.is_grad_enabled():
+            responses = self.bank._forward(groups)
+            steep, flat = self._clipped(responses)
+            return self._energies(responses, steep, flat), self._pulled(self._slope(steep, flat), x)
+        rows = max(1, STRIP // (self.bank.kernels.shape[0] * x[..., :1, :].numel()))
+        energy, pull = torch.zeros((), dtype=x.dtype, device=x.device), torch.zeros_like(groups)
+        for first in range(0, total, rows):
+            responses = self.bank.strip(groups, first, min(first + rows, total))
+            steep, flat = self._clipped(responses)
+            energy = energy + self._energies(responses, steep, flat)
+            self.bank.add_strip(self._slope(steep, flat), first, pull)
+        return energy, as_wide(self.amplitude, x, 3) * pull.flatten(-4, -3)
 
     def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
-        size = self.bank._forward(x).abs()
+        size = self._responses(x).abs()
         curvature = self.sharpness * (self.sharpness * size < self.width) - self.original.bound_on_convexity * (size < self.width)
-        return as_wide(self.amplitude, v, 3) * self.bank._adjoint(curvature * self.bank._forward(v))
+        return self._pulled(curvature * self._responses(v), v)
 
     def _clipped(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the slopes of the two Huber functions of responses u."""
@@ -244,11 +270,10 @@ class _Prepared(Functional):
         energy = steep * (u - 0.5 / self.sharpness * steep)
         if flat is not None:
             energy = torch.sub(energy, flat * (u - 0.5 * flat), alpha=self.original.bound_on_convexity)
-        return self.amplitude * energy.sum((-3, -2, -1))
+        return self.amplitude * energy.sum((-4, -3, -2, -1))
 
-    def _pulled(self, steep: Tensor, flat: Tensor | None, x: Tensor) -> Tensor:
-        slope = steep if flat is None else torch.sub(steep, flat, alpha=self.original.bound_on_convexity)
-        return as_wide(self.amplitude, x, 3) * self.bank._adjoint(slope)
+    def _slope(self, steep: Tensor, flat: Tensor | None) -> Tensor:
+        return steep if flat is None else torch.sub(steep, flat, alpha=self.original.bound_on_convexity)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         return self.original._smoothness(shape)

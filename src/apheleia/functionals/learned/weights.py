@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+from importlib.resources import as_file, files
 
 import torch
 from torch import Tensor
 
-from apheleia.core.errors import ApheleiaError, FileError
+from apheleia.core.errors import ApheleiaError, ArgumentError, FileError
 from apheleia.functionals.learned.ridge_regularizer import RidgeRegularizer
 from apheleia.io.tensors import TensorFile, read_tensors, write_tensors
 
-__all__ = ["load_prior", "save_prior"]
+__all__ = ["SHIPPED", "load_prior", "save_prior", "shipped_prior"]
 
 FORMAT = 1
 """Version of the layout, raised when a file of before would be misread."""
 
 SLACK = 1e-6
 """Relative difference between a stated constant and the recomputed one that rounding explains."""
+
+SHIPPED = ("wcrr",)
+"""Names of the priors that come with the package."""
 
 PARAMETERS = ("kernels", "log_scale", "log_sharpness", "log_amplitude")
 
@@ -97,6 +101,29 @@ def load_prior(path: str | os.PathLike[str], noise_std: float | Tensor = 25 / 25
             f"{path} states a constant that its parameters do not have ({claims}); it proves nothing and is not used."
         )
     return prior
+
+
+def shipped_prior(name: str, noise_std: float | Tensor = 25 / 255) -> RidgeRegularizer:
+    """Return a prior that comes with the package; its constants are computed anew, as with any file.
+
+    Parameters
+    ----------
+    name : str
+        "wcrr", a weakly convex ridge regulariser for grey images, which takes the channels of colour one by one.
+    noise_std : float or Tensor, (*batch,)
+        Noise level that the prior is for, in units of full scale.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no prior of that name.
+    MissingExtraError
+        If safetensors is not installed.
+    """
+    if name not in SHIPPED:
+        raise ArgumentError(f"shipped_prior: `name` must be one of {', '.join(SHIPPED)}; got {name!r}.")
+    with as_file(files("apheleia.functionals.learned") / "data" / f"{name}.safetensors") as path:
+        return load_prior(path, noise_std)
 
 
 def _prior(
