@@ -98,6 +98,9 @@ from apheleia.functionals import (
     check_prox,
     denoiser_defects,
     image_patches,
+    load_prior,
+    save_prior,
+    shipped_prior,
     sliding_windows,
 )
 from apheleia.operators import check_adjoint, check_derivative, check_linear, check_norm
@@ -201,4 +204,7 @@ __all__ = [
     "operators",
     "sliding_windows",
     "solve",
+    "load_prior",
+    "save_prior",
+    "shipped_prior",
 ]

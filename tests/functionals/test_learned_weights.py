@@ -1,11 +1,16 @@
 """Files of priors: what was written comes back, and nothing comes back whose constants do not hold."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from apheleia.core import FileError
-from apheleia.functionals.learned import RidgeRegularizer, load_prior, save_prior
+import apheleia as ap
+from apheleia.core import ArgumentError, FileError
+from apheleia.data import sample
+from apheleia.functionals.learned import SHIPPED, RidgeRegularizer, load_prior, save_prior, shipped_prior
 from apheleia.io import TensorFile, read_tensors, write_tensors
+from apheleia.metrics import psnr
 
 X = 0.1 * torch.randn(1, 12, 12, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
@@ -83,3 +88,26 @@ def test_a_file_that_lacks_a_part(path):
     write_tensors(path, TensorFile({"kernels": found.tensors["kernels"]}, found.words))
     with pytest.raises(FileError, match="lacks log_scale, log_sharpness, log_amplitude"):
         load_prior(path)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_priors_keep_their_constants_and_beat_total_variation(name):
+    clean = torch.from_numpy(sample("camera")[200:328, 180:308] / 255.0)[None]
+    y = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    R = shipped_prior(name, 25 / 255)
+    f = ap.LeastSquares(ap.operators.Identity(), y)
+    x, report = ap.solve(ap.Problem(f, R))
+    assert report.certificate("uniqueness").status == "proved"
+    best = max(psnr(ap.solve(ap.Problem(f, share * 25 / 255 * ap.TotalVariation()))[0], clean) for share in (0.5, 0.6, 0.7, 0.8))
+    assert psnr(x, clean) > best + 0.3
+
+
+def test_shipped_priors_are_small_and_say_where_they_come_from():
+    for name in SHIPPED:
+        path = Path(ap.__file__).parent / "functionals" / "learned" / "data" / f"{name}.safetensors"
+        assert path.stat().st_size < 100_000
+        card = read_tensors(path).words["card"]
+        assert {"recipe", "losses", "held_out_psnr", "parameters"} <= set(card)
+        assert card["recipe"]["licence"] == "BSD-3-Clause"
+    with pytest.raises(ArgumentError, match="shipped_prior: `name` must be one of wcrr; got 'elephant'"):
+        shipped_prior("elephant")

@@ -112,7 +112,7 @@ class RidgeRegularizer(Functional):
             raise ArgumentError(f"RidgeRegularizer: `noise_std` must be above zero; got {noise_std!r}.")
         for name, value in {"kernels": kernels, **given, "noise_std": level}.items():
             register(self, name, value)
-        self.bound_on_convexity = float(weak_convexity)
+        self.concavity = float(weak_convexity)
         self.knots = tuple(float(knot) for knot in knots)
         self.is_convex = weak_convexity == 0
 
@@ -138,7 +138,7 @@ class RidgeRegularizer(Functional):
             self.log_scale,
             self.log_sharpness,
             self.log_amplitude,
-            self.bound_on_convexity,
+            self.concavity,
             self.knots,
             noise_std,
         )
@@ -151,7 +151,7 @@ class RidgeRegularizer(Functional):
 
     def _amplitude(self) -> Tensor:
         """Return e^a, (*batch,)."""
-        most = math.inf if self.is_convex else math.log(STABLE / self.bound_on_convexity)
+        most = math.inf if self.is_convex else math.log(STABLE / self.concavity)
         return self._at_level(self.log_amplitude).clamp(max=most).exp()
 
     def _scales(self) -> Tensor:
@@ -183,12 +183,12 @@ class RidgeRegularizer(Functional):
         return _Prepared(self, x.dtype)._hvp(x, v)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
-        steepest = self.log_sharpness.detach().double().clamp(min=0).exp().amax() - self.bound_on_convexity
-        most = torch.maximum(steepest, torch.full_like(steepest, self.bound_on_convexity))
+        steepest = self.log_sharpness.detach().double().clamp(min=0).exp().amax() - self.concavity
+        most = torch.maximum(steepest, torch.full_like(steepest, self.concavity))
         return Bound(self._amplitude().detach().double() * most, "upper", "steepest slope of the potentials times the amplitude")
 
     def _weak_convexity(self, shape: tuple[int, ...]) -> Bound:
-        modulus = self._amplitude().detach().double() * self.bound_on_convexity
+        modulus = self._amplitude().detach().double() * self.concavity
         return Bound(modulus, "upper", "least slope of the potentials times the amplitude")
 
 
@@ -257,7 +257,7 @@ class _Prepared(Functional):
 
     def _hvp(self, x: Tensor, v: Tensor) -> Tensor:
         size = self._responses(x).abs()
-        curvature = self.sharpness * (self.sharpness * size < self.width) - self.original.bound_on_convexity * (size < self.width)
+        curvature = self.sharpness * (self.sharpness * size < self.width) - self.original.concavity * (size < self.width)
         return self._pulled(curvature * self._responses(v), v)
 
     def _clipped(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -269,11 +269,11 @@ class _Prepared(Functional):
         """Return the energy of responses u with these slopes, (*batch,): h(t) = c (t - c / 2) with c = clip(t)."""
         energy = steep * (u - 0.5 / self.sharpness * steep)
         if flat is not None:
-            energy = torch.sub(energy, flat * (u - 0.5 * flat), alpha=self.original.bound_on_convexity)
+            energy = torch.sub(energy, flat * (u - 0.5 * flat), alpha=self.original.concavity)
         return self.amplitude * energy.sum((-4, -3, -2, -1))
 
     def _slope(self, steep: Tensor, flat: Tensor | None) -> Tensor:
-        return steep if flat is None else torch.sub(steep, flat, alpha=self.original.bound_on_convexity)
+        return steep if flat is None else torch.sub(steep, flat, alpha=self.original.concavity)
 
     def _smoothness(self, shape: tuple[int, ...]) -> Bound:
         return self.original._smoothness(shape)

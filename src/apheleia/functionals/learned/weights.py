@@ -45,11 +45,11 @@ def save_prior(path: str | os.PathLike[str], prior: RidgeRegularizer, card: dict
     """
     tensors = {name: getattr(prior, name).detach().float() for name in PARAMETERS}
     # the constants are those of the numbers as they are stored
-    stored = _prior(tensors, prior.bound_on_convexity, prior.knots)
+    stored = _prior(tensors, prior.concavity, prior.knots)
     words = {
         "format": FORMAT,
         "kind": "RidgeRegularizer",
-        "weak_convexity": prior.bound_on_convexity,
+        "weak_convexity": prior.concavity,
         "knots": list(prior.knots),
         "constants": _constants(stored),
         "card": card,
