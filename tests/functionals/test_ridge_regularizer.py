@@ -46,15 +46,25 @@ def test_constant_images_cost_what_their_edges_cost():
 
 
 @pytest.mark.parametrize("level", [0.001, 0.05, 0.3, 2.0])
-def test_noise_levels_scale_the_image(level):
-    # beyond the knots the regulariser of a brighter image with more noise is the same one
-    R = made(0.9, noise_std=level)
-    factor = 7.0 if level >= 0.3 else 0.5
-    x = noisy()
-    if 0.02 < level < 0.3:
-        assert float(R.at(factor * level)(factor * x)) == pytest.approx(factor**2 * float(R(x)))
-    else:
-        assert float(R.at(factor * level)(factor * x)) == pytest.approx(factor**2 * float(R(x)), rel=1e-12)
+@pytest.mark.parametrize("factor", [0.5, 7.0])
+def test_noise_levels_scale_the_image(level, factor):
+    # with one scale and amplitude at all knots: a brighter image with as much more noise is the same one
+    R, x = made(0.9, noise_std=level), noisy()
+    assert float(R.at(factor * level)(factor * x)) == pytest.approx(factor**2 * float(R(x)), rel=1e-10)
+
+
+def test_between_knots_the_logarithm_counts():
+    R = made(0.0)
+    R.log_scale[:, 0] = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    for level, expected in (
+        (0.01, 1.0),
+        (0.02, 1.0),
+        ((0.02 * 0.1) ** 0.5, 1.5),
+        (0.1, 2.0),
+        ((0.1 * 0.3) ** 0.5, 3.0),
+        (9.0, 4.0),
+    ):
+        assert float(R.at(level)._scales()[0]) == pytest.approx(math.exp(expected) / level)
 
 
 def test_a_level_an_image():

@@ -117,11 +117,6 @@ class RidgeRegularizer(Functional):
         self.is_convex = weak_convexity == 0
 
     @property
-    def name(self) -> str:
-        """The name that messages use."""
-        return "RidgeRegularizer"
-
-    @property
     def formula(self) -> str:
         """The term as a reader writes it."""
         return "R(x)"
@@ -147,6 +142,8 @@ class RidgeRegularizer(Functional):
         """Return the filters w_n as they act: without their means, and of norm at most 1 together."""
         centred = self.kernels - self.kernels.mean((-2, -1), keepdim=True)
         size = ConvolutionBank(centred)._norm(None).value.to(centred)
+        # a little shorter than by the bound, so that rounding in this precision does not make them longer than 1
+        size = size * (1 + 16 * torch.finfo(centred.dtype).eps)
         return ConvolutionBank(centred / size.clamp(min=torch.finfo(centred.dtype).tiny))
 
     def _amplitude(self) -> Tensor:
@@ -233,6 +230,8 @@ class _Prepared(Functional):
         return self._in_strips(x)[0]
 
     def _grad(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return self._pulled(self._slope(*self._clipped(self._responses(x))), x)
         return self._in_strips(x)[1]
 
     def _value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,12 +239,12 @@ class _Prepared(Functional):
 
     def _in_strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return energy and gradient, a strip of responses at a time: all at once they are n images, which leave every cache."""
-        groups = x.unflatten(-3, (-1, self.bank.kernels.shape[1]))
-        total = x.shape[-2] + self.bank.side - 1
         if torch.is_grad_enabled():
-            responses = self.bank._forward(groups)
+            responses = self._responses(x)
             steep, flat = self._clipped(responses)
             return self._energies(responses, steep, flat), self._pulled(self._slope(steep, flat), x)
+        groups = x.unflatten(-3, (-1, self.bank.kernels.shape[1]))
+        total = x.shape[-2] + self.bank.side - 1
         rows = max(1, STRIP // (self.bank.kernels.shape[0] * x[..., :1, :].numel()))
         energy, pull = torch.zeros((), dtype=x.dtype, device=x.device), torch.zeros_like(groups)
         for first in range(0, total, rows):
