@@ -1,6 +1,6 @@
 """Denoising of standard test images: mean PSNR, seconds an image, parameters.
 
-python benchmarks/denoising.py [--data DIR] [--quick] [--methods tv bm3d wcrr] [--weights wcrr=runs/wcrr/prior.safetensors]
+python benchmarks/denoising.py [--data DIR] [--quick] [--methods tv bm3d] [--weights wcrr=runs/wcrr/prior.safetensors]
 
 Grey images in the range 0..1 of DIR/images/BSD68_gray (--quick: Set12), DIR from APHELEIA_DATA by default; noise of 15, 25 and 50
 of 255 from a generator seeded with the image's number, not clipped; answers are clipped to 0..1. Methods: "tv", total variation
@@ -10,6 +10,7 @@ Prints one JSON object a line.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import time
@@ -80,11 +81,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=os.environ.get("APHELEIA_DATA"))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--methods", nargs="+", default=["tv"])
+    parser.add_argument("--methods", nargs="*", choices=("tv", "bm3d"), default=["tv"])
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("set APHELEIA_DATA or give --data")
+    if "bm3d" in arguments.methods and importlib.util.find_spec("bm3d") is None:
+        parser.error("bm3d is not installed: pip install bm3d, or leave the method out")
     torch.set_num_threads(1)
     files = dict(pair.split("=", 1) for pair in arguments.weights)
     name, folder = ("Set12", "Set12") if arguments.quick else ("BSD68", "BSD68_gray")
